@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .model import Data, Gap, MatrixError, Row, Source, TableMeta, meta_from_header, row_id
-from .versions import canonical_package, public, release, sort_key
+from .ordering import canonical_package, public, release, sort_key
 
 __all__ = [
     "Gap",

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from .model import COMMON, CONFIDENCE, TYPES, Row, TableMeta
-from .versions import canonical_package
+from .ordering import canonical_package
 
 _DATE = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .model import Gap, TableMeta
-from .versions import canonical_package, public, release, sort_key, within
+from .ordering import canonical_package, public, release, sort_key, within
 
 if TYPE_CHECKING:
     from . import Matrix

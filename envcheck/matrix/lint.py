@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from .check import header_faults, row_faults
 from .model import COMMON, MatrixError, Row, TableMeta, row_id
+from .ordering import release, sort_key
 from .source import SourceStore
-from .versions import release, sort_key
 
 KINDS = ("vendor-doc", "measured", "package-metadata", "repository", "community")
 SOURCE_FIELDS = ("title", "url", "publisher", "kind", "as_of")

@@ -7,7 +7,7 @@ from typing import Any
 from envcheck.versions import numbers
 
 from . import Matrix, Row
-from .versions import sort_key
+from .ordering import sort_key
 
 
 def ort_gpu(matrix: Matrix, version: str) -> Row | None:

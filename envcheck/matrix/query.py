@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from . import Matrix, Row
 from .model import QueryError
-from .versions import canonical_package, release, sort_key
+from .ordering import canonical_package, release, sort_key
 
 QUERY_SCHEMA = 1
 

@@ -23,9 +23,9 @@ from envcheck.versions import canonical, numbers
 from . import derive, pip_client
 from .lint import canonical_csv
 from .model import COMMON, MatrixError, Row, row_id
+from .ordering import sort_key
 from .pip_client import File, RefreshError
 from .source import SourceStore, read_toml
-from .versions import sort_key
 
 SECONDS = 60
 SECONDS_LARGE = 900

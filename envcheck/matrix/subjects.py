@@ -7,9 +7,9 @@ from envcheck.versions import numbers, satisfies
 from . import Matrix, Row
 from .lookup import _in_range, applying, of_minor, tensorrt
 from .model import QueryError
+from .ordering import public, release, sort_key
 from .query import Answer, Sheet, alike, near
 from .torch import torch_archs
-from .versions import public, release, sort_key
 
 LISTS = {"image": "ngc-images", "instance": "cloud-instances", "notebook": "hosted-notebooks"}
 """Tables of places where a stack runs, by the word that people use."""

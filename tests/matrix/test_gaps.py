@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envcheck.matrix import Matrix
+from envcheck.matrix.ordering import public, release, sort_key, within
 from envcheck.matrix.source import SourceStore
-from envcheck.matrix.versions import public, release, sort_key, within
 
 from .conftest import MATRICES
 

@@ -1,4 +1,4 @@
-"""Reading the versions that stand in tables; PEP 440 proper is in `envcheck.versions`."""
+"""How versions that stand in tables are read, ordered and compared; PEP 440 proper is in `envcheck.versions`."""
 
 from __future__ import annotations
 
