@@ -44,6 +44,7 @@ class CompiledStore:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self._index_read: dict[str, Any] | None = None
+        self._headers: dict[str, dict[str, Any]] = {}
 
     def tables(self) -> list[str]:
         return sorted(self._index()["tables"])
@@ -53,7 +54,7 @@ class CompiledStore:
 
     def data(self, table: str, partition: str | None) -> Data:
         header = self._header(table)
-        if header.get("partition") is None:
+        if header["partition"] is None:
             read = self._read(table + ".json")
             return Data(read["columns"], read["rows"])
         names = header["partitions"] if partition is None else [partition] if partition in header["partitions"] else []
@@ -77,25 +78,41 @@ class CompiledStore:
         return str(self._index()["date"])
 
     def _header(self, table: str) -> dict[str, Any]:
-        try:
-            header: dict[str, Any] = self._index()["tables"][table]
-        except KeyError:
-            raise KeyError(f"no table {table}") from None
-        return header
+        if table not in self._headers:
+            import msgspec
+
+            try:
+                text = self._index()["tables"][table]
+            except KeyError:
+                raise KeyError(f"no table {table}") from None
+            self._headers[table] = msgspec.json.decode(text)
+        return self._headers[table]
 
     def _index(self) -> dict[str, Any]:
+        """Return the index. The headers stay JSON: a check asks for few of them, and decoding all takes longest."""
         if self._index_read is None:
-            self._index_read = self._read("index.json")
+            import msgspec
+
+            index: dict[str, Any] = self._read("index.json", dict[str, msgspec.Raw])
+            try:
+                tables = msgspec.json.decode(index["tables"], type=dict[str, msgspec.Raw])
+                self._index_read = {
+                    "digest": msgspec.json.decode(index["digest"]),
+                    "date": msgspec.json.decode(index["date"]),
+                    "tables": tables,
+                }
+            except (KeyError, msgspec.DecodeError) as error:
+                raise MatrixError([f"{os.path.join(self.directory, 'index.json')}: {error!r}"]) from error
         return self._index_read
 
-    def _read(self, name: str) -> Any:
+    def _read(self, name: str, kind: Any = Any) -> Any:
         # msgspec is loaded on every path that asks a table, and decodes three times as fast as json.
         import msgspec
 
         path = os.path.join(self.directory, name)
         try:
             with open(path, "rb") as file:
-                return msgspec.json.decode(file.read())
+                return msgspec.json.decode(file.read(), type=kind)
         except (OSError, msgspec.DecodeError) as error:
             raise MatrixError([f"{path}: {error}"]) from error
 

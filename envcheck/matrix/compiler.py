@@ -57,7 +57,7 @@ def _compact(content: Any) -> str:
 
 
 def _header(meta: TableMeta) -> dict[str, Any]:
-    header = meta._asdict()
+    header = {name: getattr(meta, name) for name in meta.__slots__}
     header["columns"] = {
         column.name: {"type": column.type, "about": column.about, "values": list(column.values)}
         for column in meta.columns

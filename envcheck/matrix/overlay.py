@@ -42,7 +42,7 @@ def read_overlays(matrix: Matrix, paths: Sequence[str]) -> tuple[dict[str, list[
             if not isinstance(fields, dict):
                 errors.append(f"{path}: source {name}: not a table")
                 continue
-            text = {field: str(plain(fields.get(field, ""))) for field in Source._fields if field != "id"}
+            text = {field: str(plain(fields.get(field, ""))) for field in Source.__slots__ if field != "id"}
             errors += [f"{path}: source {name}: unknown field {field}" for field in fields if field not in text]
             errors += [f"{path}: source {name}: no {field}" for field in ("title", "as_of") if not text[field]]
             sources[name] = Source(id=name, **text)

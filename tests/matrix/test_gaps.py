@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envcheck.matrix import Matrix
+from envcheck.matrix.model import Gap
 from envcheck.matrix.ordering import public, release, sort_key, within
 from envcheck.matrix.source import SourceStore
 
@@ -27,12 +28,12 @@ from .conftest import MATRICES
     ],
 )
 def test_versions(small: Matrix, value: str, kind: str, sentence: str) -> None:
-    assert small.gap("toolkits", "toolkit", value) == (kind, sentence)
+    assert small.gap("toolkits", "toolkit", value) == Gap(kind, sentence)
 
 
 def test_within_a_package(small: Matrix) -> None:
     gap = small.gap("wheels", "version", "2.11.0+cu130", package="Torch")
-    assert gap == ("newer", "torch 2.11.0 is newer than our data of 2026-01-02 (newest known 2.10.0)")
+    assert gap == Gap("newer", "torch 2.11.0 is newer than our data of 2026-01-02 (newest known 2.10.0)")
     gap = small.gap("wheels", "version", "1.0", package="absent")
     assert gap.kind == "not-covered"
     assert "says nothing about package absent" in gap.sentence
@@ -40,7 +41,7 @@ def test_within_a_package(small: Matrix) -> None:
 
 def test_incomplete_tables_do_not_deny(small: Matrix) -> None:
     gap = small.gap("needs", "first", "8.5", package="cudnn")
-    assert gap == ("not-covered", "our data of 2026-01-02 does not cover first 8.5 (nearest: 8.0 and 9.0)")
+    assert gap == Gap("not-covered", "our data of 2026-01-02 does not cover first 8.5 (nearest: 8.0 and 9.0)")
 
 
 def test_texts_are_not_ordered(small: Matrix) -> None:
