@@ -75,13 +75,18 @@ def check(
 def resolve(
     source: Source | None, *, timeout: float = TIMEOUT, progress: Callable[[str], None] | None = None
 ) -> Snapshot:
-    """A snapshot from any source; None and ``"here"`` are this machine. Raises :class:`envcheck.SnapshotError`."""
+    """A snapshot from any source; None and ``"here"`` are this machine.
+
+    Raises :class:`envcheck.SnapshotError`, and TypeError for what is no source.
+    """
     if isinstance(source, Snapshot):
         return source
     if source is None or source == "here":
         return _here(timeout=timeout, progress=progress)
     if isinstance(source, Mapping):
         return Snapshot.from_facts(source)
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(f"a source is a Snapshot, a mapping of facts, a path or 'here', not {type(source).__name__}")
     from envcheck.sources import load
 
     return load(os.fspath(source))

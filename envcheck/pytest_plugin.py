@@ -180,7 +180,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, Any, None]:
-    """Read the markers, so that a bad one stops the run at once.
+    """Read the markers once; a test with a bad one fails when its turn comes, and the others run.
 
     The items of the check are kept from what selects and reorders tests: who asks for the check gets it whole, first.
     """
@@ -192,22 +192,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def read_all(state: State, items: list[pytest.Item]) -> None:
-    """Read the markers of all tests. Raises pytest.UsageError, which names the tests.
-
-    A worker of pytest-xdist cannot end the run; there the tests with a bad marker fail.
-    """
-    faults = {}
+    """Read the markers of all tests, and remember what is wrong with one."""
     for item in items:
         markers = list(item.iter_markers("envcheck"))
         if markers:
             try:
                 state.parsed[item] = read_markers(markers)
             except ValueError as error:
-                faults[item] = f"{item.nodeid}: marker envcheck: {error}"
-    if hasattr(state.config, "workerinput"):
-        state.faults = faults
-    elif faults:
-        raise pytest.UsageError("\n".join(faults.values()))
+                state.faults[item] = f"marker envcheck: {error}"
 
 
 def read_markers(markers: list[pytest.Mark]) -> list[Any]:

@@ -84,8 +84,10 @@ def seconds(value: float) -> float:
 
 
 def rules_of(texts: tuple[str, ...], option: str) -> tuple[str, ...]:
-    """Rule ids from options with commas. Raises UsageError for one that does not exist."""
+    """Rule ids from options with commas. Raises UsageError for one that does not exist, and for an empty text."""
     found = [part.strip() for text in texts for part in text.split(",") if part.strip()]
+    if texts and not found:
+        raise UsageError(f"{option} takes rule ids, not an empty text")
     try:
         return tuple(known_rule(rule) for rule in found)
     except ValueError as error:

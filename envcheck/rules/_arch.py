@@ -92,12 +92,18 @@ def _fixes(build: FrameworkBuild, gpu: GpuView, some_run: bool, site: Site) -> l
             row = site.matrix.row("compute-capabilities", cc=gpu.cc) if gpu.cc else None
             floor = _floor_of_label(newer.command, site) or (row["first_driver_branch"] if row else None)
             update = driver_update(site.matrix, site.driver, floor, everyone) if floor else None
-            found = [*([update] if update else []), newer]
+            found = [_both(newer, update) if update else newer]
     if some_run and site.gpus:
         others = ",".join(str(one.index) for one in site.gpus if (one.name, one.cc) != (gpu.name, gpu.cc))
         if others:
             found.append(Fix(f"export CUDA_VISIBLE_DEVICES={others}", f"keep {gpu.name} out", "safe"))
     return found or [Fix("", f"use a build of {build.package} that has code for compute capability {gpu.cc}", "review")]
+
+
+def _both(build: Fix, driver: Fix) -> Fix:
+    """Neither helps alone: a build with code for the GPU, and the driver that this build asks for."""
+    command = "\n".join(filter(None, (build.command, driver.command)))
+    return Fix(command, f"both are needed: a build for this GPU, and {driver.note}", "manual", build.verify)
 
 
 def _floor_of_label(command: str, site: Site) -> str | None:

@@ -85,6 +85,8 @@ def test_a_real_check_of_facts(server: str, capsys: Any) -> None:
     ("arguments", "said"),
     [
         (["--fail-on", "sometimes"], "'sometimes' is not one of"),
+        (["--select", ""], "--select takes rule ids, not an empty text"),
+        (["--ignore", " , "], "--ignore takes rule ids, not an empty text"),
         (["--select", "driver-too-odl"], "there is no rule 'driver-too-odl'; did you mean 'driver-too-old'?"),
         (["check", "--ignore", "driver-too-old,nope"], "there is no rule 'nope'"),
         (["--no-such-option"], "No such option"),
