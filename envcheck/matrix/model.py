@@ -204,5 +204,5 @@ def row_id(table: str, key: tuple[str, ...], row: Row) -> str:
     parts = []
     for column in key:
         value = row.get(column)
-        parts.append(" ".join(value) if isinstance(value, list) else "" if value is None else str(value))
+        parts.append(" ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value))
     return "/".join([table, *parts])

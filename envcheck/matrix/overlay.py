@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .check import row_faults
@@ -20,73 +20,117 @@ def read_overlays(matrix: Matrix, paths: Sequence[str]) -> tuple[dict[str, list[
 
     Raises MatrixError that lists every fault with file and row.
     """
-    from .source import plain, read_toml
+    from .source import read_toml
 
-    rows: dict[str, list[Row]] = {}
-    sources: dict[str, Source] = {}
-    errors: list[str] = []
-    known = set(matrix._read_sources())
-    tables = set(matrix.tables())
-    places: dict[str, str] = {}
+    found = _Found(matrix)
     for path in paths:
         try:
             document = read_toml(path)
         except MatrixError as error:
-            errors += error.errors
+            found.errors += error.errors
             continue
-        errors += [f"{path}: unknown section {name}" for name in document if name not in ("table", "row", "source")]
-        own = Source("overlay:" + path, path, path, "you", "overlay", "")
-        sources[own.id] = own
-        given = document.get("source", {})
-        for name, fields in given.items() if isinstance(given, dict) else ():
-            if not isinstance(fields, dict):
-                errors.append(f"{path}: source {name}: not a table")
-                continue
-            text = {field: str(plain(fields.get(field, ""))) for field in Source.__slots__ if field != "id"}
-            errors += [f"{path}: source {name}: unknown field {field}" for field in fields if field not in text]
-            errors += [f"{path}: source {name}: no {field}" for field in ("title", "as_of") if not text[field]]
-            sources[name] = Source(id=name, **text)
-        header = document.get("table", {})
-        default = header.get("id") if isinstance(header, dict) else None
-        entries = document.get("row", [])
-        if not isinstance(entries, list):
-            errors.append(f"{path}: write rows as [[row]]")
-            continue
-        for number, entry in enumerate(entries, 1):
-            where = f"{path}: row {number}"
-            if not isinstance(entry, dict):
-                errors.append(f"{where}: not a table")
-                continue
-            row: Row = {name: plain(value) for name, value in entry.items()}
-            table = row.pop("table", default)
-            try:
-                meta = matrix.meta(str(table))
-            except KeyError:
-                errors.append(f"{where}: unknown table {table!r}" if table else f"{where}: names no table")
-                continue
-            row.setdefault("source", own.id)
-            faults = row_faults(meta, row, known | set(given if isinstance(given, dict) else ()) | {own.id})
-            name = row_id(meta.id, meta.key, row)
-            if name in places:
-                faults.append(f"the same row as {places[name]}")
-            places.setdefault(name, where)
-            errors += [f"{where}: {fault}" for fault in faults]
-            rows.setdefault(meta.id, []).append(row)
-        if default is not None and default not in tables:
-            errors.append(f"{path}: [table] id: unknown table {default!r}")
-    if not errors:
-        errors = _overlaps(matrix, rows, places)
+        found.take(path, document)
+    errors = found.errors + _overlaps(matrix, found.rows, found.places, found.spoilt)
     if errors:
         raise MatrixError(errors)
-    return rows, sources
+    return found.rows, found.sources
 
 
-def _overlaps(matrix: Matrix, rows: dict[str, list[Row]], places: dict[str, str]) -> list[str]:
+class _Found:
+    """What the files say so far, and what is wrong with it."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        self.matrix = matrix
+        self.ours = set(matrix._read_sources())
+        self.rows: dict[str, list[Row]] = {}
+        self.sources: dict[str, Source] = {}
+        self.errors: list[str] = []
+        self.places: dict[str, str] = {}
+        """Id of a row -> file and row."""
+        self.spoilt: set[str] = set()
+        """Tables of which a row is wrong: their ranges cannot be compared."""
+
+    def take(self, path: str, document: dict[str, Any]) -> None:
+        """Take in one file."""
+        self.errors += [
+            f"{path}: unknown section {name}" for name in document if name not in ("table", "row", "source")
+        ]
+        own = Source("overlay:" + path, path, path, "you", "overlay", "")
+        self.sources[own.id] = own
+        given = self._section(path, document, "source")
+        for name, fields in given.items():
+            self._source(path, name, fields)
+        header = self._section(path, document, "table")
+        # A table of ours may be copied as a whole: what else its header says is ours to say.
+        self.errors += [
+            f"{path}: [table]: unknown field {name}" for name in header if name not in (*TableMeta.__slots__, "format")
+        ]
+        default = header.get("id")
+        if default is not None and default not in self.matrix.tables():
+            self.errors.append(f"{path}: [table] id: unknown table {default!r}")
+            default = ""
+        entries = document.get("row", [])
+        if not isinstance(entries, list):
+            self.errors.append(f"{path}: write rows as [[row]]")
+            return
+        known = self.ours | set(given) | {own.id}
+        for number, entry in enumerate(entries, 1):
+            self._row(f"{path}: row {number}", entry, default, known, own.id)
+
+    def _section(self, path: str, document: dict[str, Any], name: str) -> dict[str, Any]:
+        section = document.get(name, {})
+        if isinstance(section, dict):
+            return section
+        self.errors.append(f"{path}: {name} is not a table: write [{'source.ID' if name == 'source' else name}]")
+        return {}
+
+    def _source(self, path: str, name: str, fields: Any) -> None:
+        from .source import plain
+
+        where = f"{path}: source {name}"
+        if not isinstance(fields, dict):
+            self.errors.append(f"{where}: not a table")
+            return
+        if name in self.ours or name in self.sources:
+            self.errors.append(f"{where}: there is a source of this name already; choose another")
+            return
+        text = {field: str(plain(fields.get(field, ""))) for field in Source.__slots__ if field != "id"}
+        self.errors += [f"{where}: unknown field {field}" for field in fields if field not in text]
+        self.errors += [f"{where}: no {field}" for field in ("title", "as_of") if not text[field]]
+        self.sources[name] = Source(id=name, **text)
+
+    def _row(self, where: str, entry: Any, default: Any, known: set[str], own: str) -> None:
+        from .source import plain
+
+        if not isinstance(entry, dict):
+            self.errors.append(f"{where}: not a table")
+            return
+        row: Row = {name: plain(value) for name, value in entry.items()}
+        table = row.pop("table", default)
+        try:
+            meta = self.matrix.meta(str(table))
+        except KeyError:
+            if table != "":  # the file's own [table] id was named as wrong
+                self.errors.append(f"{where}: unknown table {table!r}" if table else f"{where}: names no table")
+            return
+        row.setdefault("source", own)
+        faults = row_faults(meta, row, known)
+        name = row_id(meta.id, meta.key, row)
+        if name in self.places:
+            faults.append(f"the same row as {self.places[name]}")
+        self.places.setdefault(name, where)
+        self.errors += [f"{where}: {fault}" for fault in faults]
+        if faults:
+            self.spoilt.add(meta.id)
+        self.rows.setdefault(meta.id, []).append(row)
+
+
+def _overlaps(matrix: Matrix, rows: dict[str, list[Row]], places: dict[str, str], spoilt: Collection[str]) -> list[str]:
     """Return where a range of an overlay, put among ours, shares a release with another."""
     errors = []
     for table, own in rows.items():
         meta = matrix.meta(table)
-        if not meta.ranges:
+        if not meta.ranges or table in spoilt:
             continue
         from .lint import overlap_faults
 

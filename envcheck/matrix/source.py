@@ -10,6 +10,38 @@ from typing import Any
 
 from .model import COMMON, Data, MatrixError, TableMeta, meta_from_header
 
+MAX_CSV = 16 * 1024 * 1024
+"""Most bytes that are read of a CSV file; our longest has 1 MiB."""
+MAX_TOML = 2 * 1024 * 1024
+"""Most bytes that are read of a TOML file, of which a MiB takes half a second to parse; our longest has 40 KiB."""
+
+
+def read_file(path: str, limit: int) -> bytes:
+    """Return what a regular file of at most `limit` bytes holds; a FIFO or a device is not waited for.
+
+    Raises MatrixError with one sentence when it cannot be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            kind = os.fstat(handle).st_mode & 0o170000  # stat.S_IFMT, without the import
+            if kind != 0o100000:
+                what = "a directory; name a file in it" if kind == 0o040000 else "a pipe or a device, not a file"
+                raise MatrixError([f"{path}: this is {what}"])
+            parts, left = [], limit + 1
+            while left > 0 and (part := os.read(handle, min(left, 1 << 20))):
+                parts.append(part)
+                left -= len(part)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise MatrixError([f"{path or repr(path)}: {error.strerror or error}"]) from error
+    except ValueError as error:  # a null character in the path
+        raise MatrixError([f"{path!r}: no file can have this name"]) from error
+    if left <= 0:
+        raise MatrixError([f"{path}: larger than {limit >> 20} MiB, which is more than is read"])
+    return b"".join(parts)
+
 
 def read_toml(path: str) -> dict[str, Any]:
     """Read a TOML file.
@@ -20,13 +52,17 @@ def read_toml(path: str) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
+    data = read_file(path, MAX_TOML)
     try:
-        with open(path, "rb") as file:
-            document: dict[str, Any] = tomllib.load(file)
-    except OSError as error:
-        raise MatrixError([f"{path}: {error.strerror or error}"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MatrixError([f"{path}: {error}"]) from error
+        document: dict[str, Any] = tomllib.loads(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise MatrixError([f"{path}: this is no text in UTF-8 (byte {error.start})"]) from error
+    except RecursionError as error:
+        raise MatrixError([f"{path}: nested too deeply"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise MatrixError([f"{path}: not TOML: {error}"]) from error
+    except ValueError as error:
+        raise MatrixError([f"{path}: not TOML: a number has thousands of digits"]) from error
     return document
 
 
@@ -148,10 +184,9 @@ class SourceStore:
         if table not in self._csv:
             path = self._path(table, ".csv")
             try:
-                with open(path, encoding="utf-8") as file:
-                    self._csv[table] = file.read().splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise MatrixError([f"{path}: {error}"]) from error
+                self._csv[table] = read_file(path, MAX_CSV).decode().splitlines()
+            except UnicodeDecodeError as error:
+                raise MatrixError([f"{path}: this is no text in UTF-8 (byte {error.start})"]) from error
         return self._csv[table]
 
     def _read_csv(self, meta: TableMeta, columns: list[str], partition: str | None) -> Data:

@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from envcheck.matrix import Matrix, MatrixError
+from envcheck.matrix.lint import overlap_faults
+from envcheck.matrix.model import meta_from_header
+
+from .conftest import MATRICES
 
 GOOD = """
 [table]
@@ -96,3 +102,82 @@ def test_every_fault_is_listed_with_file_and_row(tmp_path: Path) -> None:
 def test_an_empty_overlay_changes_nothing(tmp_path: Path, text: str) -> None:
     matrix = Matrix.load([write(tmp_path, text)])
     assert matrix.rows("cuda-floors") == Matrix.load().rows("cuda-floors")
+
+
+def test_overlaps_are_listed_beside_other_faults(tmp_path: Path) -> None:
+    row = '[[row]]\ntable = "cpu-requirements"\npackage = "own"\nfrom_version = "{}"\nrequires_flags = ["avx"]\n'
+    path = write(tmp_path, row.format("1.0") + row.format("2.0") + '[[row]]\ntable = "cuda-floors"\nmajor = 12\n')
+    with pytest.raises(MatrixError) as caught:
+        Matrix.load([path])
+    one, two = caught.value.errors
+    assert one == f"{path}: row 3: major: 12 is not a text"
+    assert two.startswith(f"{path}: row 2: from_version, to_version: cpu-requirements/own/2.0 overlaps the range of")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("table = 3\n", "table is not a table: write [table]"),
+        ("source = [1]\n", "source is not a table: write [source.ID]"),
+        ('[table]\nid = "wheels"\nname = "x"\n', "[table]: unknown field name"),
+        ('[table]\nid = "nothing"\n[[row]]\na = 1\n', "[table] id: unknown table 'nothing'"),
+        (
+            '[source.pypi-index]\ntitle = "a"\nas_of = "b"\n',
+            "source pypi-index: there is a source of this name already",
+        ),
+        ("x = " + "[" * 3000, ""),  # Python releases differ in what they say
+        ("x = " + "9" * 5000, ""),
+        ("x = '''", "not TOML: "),
+        (
+            '[[row]]\ntable = "wheels"\npackage = "a"\nversion = "1"\npython_tags = [1]\n',
+            "row 1: python_tags: [1] is not",
+        ),
+    ],
+)
+def test_one_fault_each(tmp_path: Path, text: str, fault: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(MatrixError) as caught:
+        Matrix.load([path])
+    assert len(caught.value.errors) == 1
+    assert caught.value.errors[0].startswith(f"{path}: {fault}")
+
+
+def test_a_source_is_defined_once(tmp_path: Path) -> None:
+    text = '[source.lab]\ntitle = "a"\nas_of = "2026-01-01"\n'
+    paths = [write(tmp_path, text), write(tmp_path, text, "two.toml")]
+    with pytest.raises(MatrixError, match=r"two\.toml: source lab: there is a source of this name already"):
+        Matrix.load(paths)
+
+
+def test_a_header_of_ours_may_be_copied(tmp_path: Path) -> None:
+    ours = (MATRICES / "cuda-floors.toml").read_text(encoding="utf-8")
+    matrix = Matrix.load([write(tmp_path, ours.replace("525.60.13", "600.1"))])
+    row = matrix.row("cuda-floors", major="12")
+    assert row is not None
+    assert row["linux_min"] == "600.1"
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6))
+def test_ranges_overlap_when_they_share_a_release(pairs: list[tuple[int, int]]) -> None:
+    # from_version is included, to_version is not: compared with the releases that each range holds.
+    firsts = [first for first, _ in pairs]
+    if len(set(firsts)) < len(firsts):
+        return
+    meta = Matrix.load().meta("cpu-requirements")
+    rows = [
+        {"package": "x", "from_version": f"1.{first}", "to_version": f"1.{first + 1 + more}"} for first, more in pairs
+    ]
+    held = [set(range(first, first + 1 + more)) for first, more in pairs]
+    shared = any(held[a] & held[b] for a in range(len(held)) for b in range(a))
+    assert bool(overlap_faults(meta, rows)) is shared
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 5)), max_size=6, unique_by=lambda pair: pair[0]))
+def test_ranges_with_an_included_end(pairs: list[tuple[int, int]]) -> None:
+    meta = meta_from_header(
+        {"id": "t", "key": ["first"], "ranges": {"from": "first", "to": "last"}, "columns": {"first": "version"}}
+    )
+    rows = [{"first": f"1.{first}", "last": f"1.{first + more}"} for first, more in pairs]
+    held = [set(range(first, first + more + 1)) for first, more in pairs]
+    shared = any(held[a] & held[b] for a in range(len(held)) for b in range(a))
+    assert bool(overlap_faults(meta, rows)) is shared

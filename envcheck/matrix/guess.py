@@ -1,0 +1,63 @@
+"""Understands what people type without saying what it is: ``rtx4090``, ``sm_89``, ``12.4 update 1``, ``R550``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envcheck.versions import numbers
+
+from . import Matrix
+from .subjects_errors import is_error_name
+
+
+def cuda_version(text: str) -> str:
+    """``12.4 update 1``, ``12.4U1``, ``v12.4.1`` and ``cu124`` as a version (``12.4.1``, ``12.4``); others as given."""
+    words = text.lower().replace("update", " u").replace("cuda", " ").split()
+    flat = "".join(words).removeprefix("v").removeprefix("-")
+    base, found, update = flat.partition("u")
+    if found and base and update.isdigit():
+        return f"{base}.{update}"
+    digits = flat.removeprefix("cu")
+    if flat.startswith("cu") and digits.isdigit():
+        return f"{digits[:-1]}.{digits[-1]}" if len(digits) > 2 else digits
+    return flat if numbers(flat) else text
+
+
+def driver_version(text: str) -> str:
+    """``R550``, ``r535 branch`` and ``v550.54`` as a version; others as given."""
+    flat = text.lower().removesuffix("branch").strip()
+    return flat[1:] if flat[:1] in ("r", "v") and flat[1:2].isdigit() else flat
+
+
+def subject(matrix: Matrix, words: Sequence[str]) -> list[str] | None:
+    """The words with the kind of subject in front (``["gpu", "rtx4090"]``), or None when nothing fits.
+
+    Names are tried in the tables; a number alone is a driver when it has the form of one (three digits first), else a
+    release of CUDA where there is one.
+    """
+    from .gpus import find_gpu
+    from .query import LISTS
+    from .subjects import labels_like
+    from .subjects_gpu import loose_name
+
+    text = " ".join(words)
+    first = words[0].lower()
+    if is_error_name(first):
+        return ["error", *words]
+    if first.startswith(("sm_", "compute_")) and len(words) == 1:
+        return ["cc", text]
+    if first.startswith("cu") and cuda_version(text) != text and numbers(cuda_version(text)):
+        return ["cuda", text]
+    bare = driver_version(text)
+    parts = numbers(bare)
+    if parts and bare.replace(".", "").isdigit():
+        if 300 <= parts[0] < 1000:
+            return ["driver", text]
+        if matrix.row("cuda-toolkits", toolkit=".".join(map(str, parts[:2]))) is not None:
+            return ["cuda", text]
+    if find_gpu(matrix, text) is not None or loose_name(matrix, text):
+        return ["gpu", text]
+    for kind in LISTS:
+        if labels_like(matrix, kind, words):
+            return [kind, *words]
+    return None
