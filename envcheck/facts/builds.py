@@ -358,15 +358,28 @@ def _tensorrt(facts: Facts, packages: Packages, package: Package, read: Build | 
 
 
 def _paddle(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
+    from envcheck.matrix.lookup import of_minor
+
     name = canonical(package.name)
     version, _ = _stated(package)
     if name == "paddlepaddle":
         evidence = [Evidence("paddlepaddle is the CPU build")]
         return FrameworkBuild(name, version, "cpu", None, None, False, "high", evidence)
-    digits = (version or "").partition(".post")[2].partition("+")[0]
-    cuda = f"{digits[:-1]}.{digits[-1]}" if digits.isdigit() and len(digits) in (2, 3) else None
-    text = f"{name} {version} is built for CUDA {cuda}" if cuda else "its version does not say which CUDA it is for"
-    return FrameworkBuild(name, version, "cuda", cuda, None, None, "high" if cuda else "low", [Evidence(text)])
+    files = _from_files(read)
+    if files is not None:
+        return replace(files, package=name, version=version or files.version)
+    release, post, digits = (version or "").partition("+")[0].partition(".post")
+    rows = [row for row in facts.matrix.rows("paddlepaddle") if (row["tag"] or "") == f"{post}{digits}".lstrip(".")]
+    row = of_minor(rows, "paddlepaddle_gpu", release)
+    if row is not None:
+        cuda, cudnn = str(row["cuda"]), str(row["cudnn"])
+        text = f"{name} {version} is built for CUDA {cuda} and cuDNN {cudnn}"
+        evidence = [_cite(facts, row, text)]
+        return FrameworkBuild(name, version, "cuda", cuda, cudnn, None, row["confidence"], evidence)
+    known_suffix = digits.isdigit() and len(digits) in (2, 3) and digits not in ("97", "107")
+    stated = f"{digits[:-1]}.{digits[-1]}" if known_suffix else None
+    text = f"{name} {version} is built for CUDA {stated}" if stated else "its version does not say which CUDA it is for"
+    return FrameworkBuild(name, version, "cuda", stated, None, None, "high" if stated else "low", [Evidence(text)])
 
 
 _FINDERS: dict[str, Finder] = {

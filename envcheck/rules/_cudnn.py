@@ -68,6 +68,8 @@ def _of_build(build: FrameworkBuild, matrix: Matrix) -> Need | None:
     kind, cuda = kind_of(build.package), build.cuda_major
     if kind == "jax" and build.package != "jaxlib":
         return _jax_plugin(build, matrix) if build.package.endswith("-plugin") else None
+    if kind == "paddlepaddle-gpu":
+        return _paddle(build)
     if kind not in ("tensorflow", "jax", "onnxruntime-gpu") or not build.cudnn:
         return None
     parts = numbers(build.cudnn)
@@ -76,6 +78,17 @@ def _of_build(build: FrameworkBuild, matrix: Matrix) -> Need | None:
     wheels = strict and needs_system_cuda(build) is None
     older = "refuses" if strict else ""
     return Need(str(build), build.package, cuda, parts[0], minimum, older, wheels, build.confidence, build.evidence)
+
+
+def _paddle(build: FrameworkBuild) -> Need | None:
+    """Up to 2.6 it takes what it finds and warns of an older one; from 3.0 on its package brings cuDNN."""
+    if not build.cudnn or not build.version or numbers(build.version)[0] >= 3:
+        return None
+    parts = numbers(build.cudnn)
+    minimum = ".".join(map(str, parts[:2])) if len(parts) > 1 else None  # it compares no more than that
+    return Need(
+        str(build), build.package, build.cuda_major, parts[0], minimum, "warns", False, build.confidence, build.evidence
+    )
 
 
 def _jax_plugin(build: FrameworkBuild, matrix: Matrix) -> Need | None:
@@ -100,7 +113,7 @@ def _of_package(name: str, version: str, builds: Sequence[FrameworkBuild], matri
     rows = matrix.rows("cudnn-needs", package=name)
     for row in applying(rows, public(version)) if rows else ():
         build = next((b for b in builds if b.package == name), None)
-        if row["cuda"] and build is not None and build.cuda_major and str(build.cuda_major) != row["cuda"]:
+        if row["cuda"] and (build is None or str(build.cuda_major) != row["cuda"]):
             continue
         minimum = row["cudnn_min"]
         text = f"{name} from {row['from_version']} on loads cuDNN {minimum or row['cudnn_major']}"
