@@ -87,6 +87,26 @@ class Memory(_Part):
     """CPUs the cgroup grants, as a decimal number; absent when there is no limit."""
 
 
+class MigDevice(_Part):
+    """One MIG instance, which CUDA sees as a device of its own."""
+
+    uuid: Text = NOT_STATED
+    """A hash, as for a GPU."""
+    uuid_prefixes: list[str] = field(default_factory=list)
+    profile: Text = NOT_STATED
+    """``3g.20gb``."""
+    memory_mib: Number = NOT_STATED
+
+
+class PcieLink(_Part):
+    """The link to the CPU, now and at most."""
+
+    generation: Number = NOT_STATED
+    generation_max: Number = NOT_STATED
+    width: Number = NOT_STATED
+    width_max: Number = NOT_STATED
+
+
 class Gpu(_Part):
     index: int = 0
     vendor: Text = NOT_STATED
@@ -106,7 +126,27 @@ class Gpu(_Part):
     mig: Text = NOT_STATED
     """``enabled``, ``disabled`` or absent where the GPU has no MIG."""
     mig_instances: Number = NOT_STATED
+    mig_devices: list[MigDevice] = field(default_factory=list)
+    virtual: Text = NOT_STATED
+    """``passthrough`` or ``vgpu``; absent for a GPU that no hypervisor stands before."""
     compute_mode: Text = NOT_STATED
+    ecc: Text = NOT_STATED
+    """``enabled``, ``disabled`` or absent where the memory has no ECC."""
+    persistence: Text = NOT_STATED
+    """``enabled`` or ``disabled``: whether the driver stays loaded when nobody uses the GPU."""
+    driver_model: Text = NOT_STATED
+    """Windows: ``WDDM``, ``TCC`` or ``MCDM``."""
+    pcie: PcieLink = field(default_factory=PcieLink)
+    throttled: list[str] | Absent | Unknown = NOT_STATED
+    """Why its clocks are held down now, in the words of nvidia-smi; an idle GPU is not throttled."""
+    used_by: Number = NOT_STATED
+    """Processes other than ours that hold memory on it."""
+    used_by_mib: Number = NOT_STATED
+    """Memory that they hold."""
+    fabric: Text = NOT_STATED
+    """State of its registration with the NVSwitch fabric: ``completed``, ``in progress`` ...; absent: it has none."""
+    target: Text = NOT_STATED
+    """AMD: the code-object target, e.g. ``gfx90a``."""
     kernel_driver: Text = NOT_STATED
     """The kernel module bound to the device: ``nvidia``, ``nouveau``, ``vfio-pci`` ..."""
 
@@ -134,6 +174,41 @@ class NvidiaDriver(_Part):
     """Absent: NVML answered. A text: the error, e.g. ``18 Driver/library version mismatch``."""
     nodes: list[str] | Absent | Unknown = NOT_STATED
     """The /dev/nvidia* nodes of this system."""
+    nodes_denied: list[str] = field(default_factory=list)
+    """Those of them that this process may not open for reading and writing."""
+    module: Text = NOT_STATED
+    """The loaded kernel module: ``open`` or ``proprietary``."""
+    cu_init: Text = NOT_STATED
+    """Absent: cuInit succeeded. A text: what it gave, e.g. ``803 CUDA_ERROR_SYSTEM_DRIVER_MISMATCH``."""
+    cuda_devices: Number = NOT_STATED
+    """Devices that CUDA offers to this process, as cuDeviceGetCount tells."""
+    fabric_manager: Text = NOT_STATED
+    """``running``, ``stopped`` (installed) or absent (there is no NVSwitch here, or it is not installed)."""
+
+
+class AmdDriver(_Part):
+    """The AMD side of a machine."""
+
+    kernel: Text = NOT_STATED
+    """Version of the loaded amdgpu kernel module; ``in-tree`` when it is the kernel's own."""
+    rocm: Text = NOT_STATED
+    """Version of the ROCm installation on disk."""
+    nodes: list[str] | Absent | Unknown = NOT_STATED
+    """/dev/kfd and the /dev/dri/renderD* nodes."""
+    nodes_denied: list[str] = field(default_factory=list)
+
+
+class IntelDriver(_Part):
+    """The Intel side of a machine."""
+
+    kernel: Text = NOT_STATED
+    """The kernel module of the GPU: ``i915`` or ``xe``."""
+    level_zero: Text = NOT_STATED
+    """Version of the Level Zero loader, libze_loader.so.1."""
+    compute_runtime: Text = NOT_STATED
+    """Version or path of the GPU driver of Level Zero, libze_intel_gpu.so.1."""
+    oneapi: Text = NOT_STATED
+    """Version of the oneAPI compiler runtime on disk."""
 
 
 class Machine(_Part):
@@ -141,6 +216,8 @@ class Machine(_Part):
 
     system: Text = NOT_STATED
     """``Linux``, ``Windows`` or ``Darwin``."""
+    system_version: Text = NOT_STATED
+    """Release of macOS (``14.5``) or Windows (``10.0.22631``); of Linux the kernel's is in ``kernel``."""
     arch: Text = NOT_STATED
     """``x86_64``, ``aarch64`` ... normalised: arm64 is aarch64, AMD64 is x86_64."""
     kernel: Text = NOT_STATED
@@ -150,6 +227,10 @@ class Machine(_Part):
     cpu: Cpu = field(default_factory=Cpu)
     memory: Memory = field(default_factory=Memory)
     nvidia: NvidiaDriver = field(default_factory=NvidiaDriver)
+    amd: AmdDriver = field(default_factory=AmdDriver)
+    intel: IntelDriver = field(default_factory=IntelDriver)
+    metal: Text = NOT_STATED
+    """macOS: the Metal GPU family that MPS needs, e.g. ``Metal 3``; absent where there is none."""
     gpus: list[Gpu] | Absent | Unknown = NOT_STATED
 
 
@@ -258,6 +339,20 @@ class Model(_Part):
     """Data type it computes in: ``fp32``, ``fp16``, ``bf16``, ``fp8``, ``int8`` ..."""
 
 
+class ImportTest(_Part):
+    """What happened when a framework was imported, in a process of its own."""
+
+    package: str
+    module: str
+    outcome: str
+    """``ok``, ``error`` (it raised), ``crash`` (a signal ended it), ``hang`` (it gave no answer) or ``exit``."""
+    error: Text = NOT_STATED
+    """The last line of the traceback, or the name of the signal: ``SIGILL``."""
+    library: Text = NOT_STATED
+    """The file that is at fault, where it can be told."""
+    milliseconds: float = 0.0
+
+
 class Stack(_Part):
     """What is shipped."""
 
@@ -275,6 +370,8 @@ class Stack(_Part):
     cudnn: Text = NOT_STATED
     """Version of the system's cuDNN (outside of wheels)."""
     env: list[EnvVar] | Absent | Unknown = NOT_STATED
+    imports: list[ImportTest] = field(default_factory=list)
+    """Results of the optional import tests."""
     model: Model = field(default_factory=Model)
 
 
@@ -289,6 +386,16 @@ class ProbeRun(_Part):
     milliseconds: float = 0.0
 
 
+class Assumption(_Part):
+    """A fact that somebody stated in place of what is here."""
+
+    fact: str
+    """``driver.cuda``."""
+    value: str
+    by: str
+    """``--assume`` or the name of an environment variable."""
+
+
 class Snapshot(_Part):
     """A machine, a stack, and the log of the probes that found them."""
 
@@ -301,6 +408,7 @@ class Snapshot(_Part):
     stack: Stack = field(default_factory=Stack)
     built_on: Machine | None = None
     """The machine on which the stack was built and tested, when it is not ``machine``."""
+    assumed: list[Assumption] = field(default_factory=list)
     probes: list[ProbeRun] = field(default_factory=list)
 
     @classmethod
