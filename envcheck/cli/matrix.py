@@ -22,10 +22,13 @@ envcheck matrix cc 8.9                 a compute capability
 envcheck matrix driver 470.82.01       --windows for a Windows driver
 envcheck matrix cuda 12.4
 envcheck matrix cudnn 9.8
+envcheck matrix error 803              a code of CUDA or NVML, or its name
 envcheck matrix image pytorch 24.05    an NGC image
 envcheck matrix instance g5.xlarge     a cloud instance type
 envcheck matrix package NAME           where a package is named like one of these words
 envcheck matrix tables                 the tables; table NAME [COLUMN=VALUE ...] shows rows
+
+Without a subject it is guessed: rtx4090, sm_89, 12.4, R550, p4d.24xlarge, CUDA_ERROR_NO_DEVICE.
 
 Exit codes: 0 it is listed, or newer than our data (which is then said); 2 there is no such thing.
 """

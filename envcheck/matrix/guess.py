@@ -9,17 +9,20 @@ from envcheck.versions import numbers
 from . import Matrix
 from .subjects_errors import is_error_name
 
+_GPU_WORDS = ("rtx", "gtx", "geforce", "quadro", "tesla", "titan", "jetson", "radeon", "instinct")
+
 
 def cuda_version(text: str) -> str:
     """``12.4 update 1``, ``12.4U1``, ``v12.4.1`` and ``cu124`` as a version (``12.4.1``, ``12.4``); others as given."""
     words = text.lower().replace("update", " u").replace("cuda", " ").split()
     flat = "".join(words).removeprefix("v").removeprefix("-")
-    base, found, update = flat.partition("u")
-    if found and base and update.isdigit():
-        return f"{base}.{update}"
     digits = flat.removeprefix("cu")
-    if flat.startswith("cu") and digits.isdigit():
-        return f"{digits[:-1]}.{digits[-1]}" if len(digits) > 2 else digits
+    if flat != digits and digits.isdigit():
+        # cu12 is a major release (nvidia-nccl-cu12), cu92 is 9.2.
+        return digits if len(digits) < 3 and int(digits) < 50 else f"{digits[:-1]}.{digits[-1]}"
+    base, found, update = flat.partition("u")
+    if found and numbers(base) and update.isdigit():
+        return f"{base}.{update}"
     return flat if numbers(flat) else text
 
 
@@ -33,12 +36,10 @@ def subject(matrix: Matrix, words: Sequence[str]) -> list[str] | None:
     """The words with the kind of subject in front (``["gpu", "rtx4090"]``), or None when nothing fits.
 
     Names are tried in the tables; a number alone is a driver when it has the form of one (three digits first), else a
-    release of CUDA where there is one.
+    release of CUDA where there is one, else a compute capability.
     """
-    from .gpus import find_gpu
-    from .query import LISTS
-    from .subjects import labels_like
-    from .subjects_gpu import loose_name
+    from .gpu_names import fitting
+    from .subjects import LISTS, labels_like
 
     text = " ".join(words)
     first = words[0].lower()
@@ -55,9 +56,11 @@ def subject(matrix: Matrix, words: Sequence[str]) -> list[str] | None:
             return ["driver", text]
         if matrix.row("cuda-toolkits", toolkit=".".join(map(str, parts[:2]))) is not None:
             return ["cuda", text]
-    if find_gpu(matrix, text) is not None or loose_name(matrix, text):
+        if matrix.row("compute-capabilities", cc=bare) is not None:
+            return ["cc", text]
+    if fitting(matrix, text):
         return ["gpu", text]
     for kind in LISTS:
-        if labels_like(matrix, kind, words):
+        if LISTS[kind] in matrix.tables() and labels_like(matrix, kind, words):
             return [kind, *words]
-    return None
+    return ["gpu", text] if first.startswith(_GPU_WORDS) else None

@@ -1,7 +1,8 @@
 """Answers what people ask of the tables: ``envcheck matrix torch 2.5.1``. Every fact is given with its source.
 
-The subjects that take more than one table are in :mod:`envcheck.matrix.subjects` and
-:mod:`envcheck.matrix.subjects_gpu`; any other package, and any table, is answered row by row.
+The subjects that take more than one table are in :mod:`envcheck.matrix.subjects`,
+:mod:`envcheck.matrix.subjects_gpu` and :mod:`envcheck.matrix.subjects_errors`; any other package, and any table, is
+answered row by row. Where no subject is named, :mod:`envcheck.matrix.guess` finds it: ``rtx4090``, ``sm_89``.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def ask(matrix: Matrix, words: Sequence[str], *, windows: bool = False) -> Answe
     ``windows`` reads driver versions as those for Windows. Raises QueryError when what was asked for does not exist;
     for what is only newer than the tables the answer says so in ``gaps``.
     """
-    from . import subjects, subjects_gpu
+    from . import guess, subjects, subjects_errors, subjects_gpu
 
     if not words or not words[0].strip():
         raise QueryError(f"say what to look up: {', '.join(SUBJECTS)}, or the name of a package")
@@ -158,6 +159,8 @@ def ask(matrix: Matrix, words: Sequence[str], *, windows: bool = False) -> Answe
         text = " ".join(rest)
     elif kind in ("image", "instance", "notebook"):
         return subjects.listed(matrix, kind, rest)
+    elif kind == "error":
+        return subjects_errors.error(matrix, rest)
     elif kind in ("gpu", "driver", "cuda", "cudnn", "cc"):
         if not text:
             raise QueryError(f"name one: envcheck matrix {kind} {EXAMPLES[kind]}")
@@ -170,13 +173,21 @@ def ask(matrix: Matrix, words: Sequence[str], *, windows: bool = False) -> Answe
             "cudnn": subjects.cudnn,
         }[kind]
         return function(matrix, text)
+    name, version = split(kind, text)
+    package = canonical_package(name)
+    if words[0].strip().lower() != "package" and package not in subjects.names_of_packages(matrix):
+        meant = guess.subject(matrix, [words[0].strip(), *rest])
+        if meant is not None:
+            return ask(matrix, meant, windows=windows)
     if len(rest) > 1:
         raise QueryError(f"{kind} takes one version, not {text!r}")
-    name, version = split(kind, text)
-    return subjects.package(matrix, canonical_package(name), version)
+    return subjects.package(matrix, package, version)
 
 
-SUBJECTS = ("gpu", "cc", "driver", "cuda", "cudnn", "image", "instance", "notebook", "package", "table", "tables")
+SUBJECTS = (
+    *("gpu", "cc", "driver", "cuda", "cudnn", "error"),
+    *("image", "instance", "notebook", "package", "table", "tables"),
+)
 EXAMPLES = {"gpu": '"RTX 4090"', "driver": "470.82.01", "cuda": "12.4", "cudnn": "9.8", "cc": "8.9"}
 
 

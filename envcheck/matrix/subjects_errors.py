@@ -44,7 +44,7 @@ def error(matrix: Matrix, words: Sequence[str]) -> Answer:
 
 
 def is_error_name(word: str) -> bool:
-    """Whether a word looks like the name of an error of CUDA or NVML: ``CUDA_ERROR_X``, ``cudaErrorX``, ``NVMLError_X``."""
+    """Whether a word looks like the name of an error: ``CUDA_ERROR_X``, ``cudaErrorX``, ``NVMLError_X``."""
     return _plain(word).startswith(("cudaerror", "nvmlerror"))
 
 

@@ -5,20 +5,30 @@ from __future__ import annotations
 from envcheck.versions import compare_numbers, minor, numbers
 
 from . import Matrix, Row
-from .gpus import find_gpu
+from .gpu_names import fitting, merged
+from .guess import cuda_version, driver_version
 from .model import QueryError
 from .query import Answer, Sheet, alike
 from .targets import ptx_serves, runs_on
 
 
 def gpu(matrix: Matrix, name: str) -> Answer:
-    """A GPU by product name. Raises QueryError when it is not listed, or the name fits GPUs that differ."""
-    row = find_gpu(matrix, name)
-    if row is None:
+    """A GPU by product name, or several that a name fits: ``V100``.
+
+    Raises QueryError when it is not listed, or the name fits GPUs of different compute capability.
+    """
+    rows = fitting(matrix, name)
+    if not rows:
         close = alike(name, [row["name"] for row in matrix.rows("gpus")])
         ending = f"; did you mean {', '.join(close)}?" if close else ""
-        raise QueryError(f"there is no GPU {name!r} in our tables, or the name fits several that differ{ending}")
-    sheet = Sheet(matrix, f"gpu {row['name']}")
+        raise QueryError(f"there is no GPU {name!r} in our tables, which list NVIDIA's{ending}")
+    row = merged(rows)
+    if row is None:
+        each = ", ".join(f"{row['name']} ({row['compute_capability']})" for row in rows[:8])
+        raise QueryError(f"{name!r} fits GPUs that differ in compute capability: {each}")
+    sheet = Sheet(matrix, f"gpu {row['name'] if len(rows) == 1 else name}")
+    if len(rows) > 1:
+        sheet.say("products of that name", [each["name"] for each in rows], row)
     sheet.columns(row, "compute_capability", "architecture", "memory_mib", "segment", "first_driver", "pci_ids")
     if row["memory_mib"] is None:
         sheet.answer.gaps.append("memory: not listed, or the product comes in several sizes")
@@ -72,9 +82,10 @@ def _capability(sheet: Sheet, cc: str) -> None:
 
 def driver(matrix: Matrix, version: str, *, windows: bool = False) -> Answer:
     """A driver version: its branch, the CUDA it prints, the floors it meets, the GPUs and torch builds it serves."""
+    asked, version = version, driver_version(version)
     mine = numbers(version)
     if not mine:
-        raise QueryError(f"{version!r} is no version of a driver")
+        raise QueryError(f"{asked!r} is no version of a driver")
     system = "windows" if windows else "linux"
     sheet = Sheet(matrix, f"{'Windows' if windows else 'Linux'} driver {version}")
     branches = matrix.rows("driver-branches")
@@ -88,6 +99,8 @@ def driver(matrix: Matrix, version: str, *, windows: bool = False) -> Answer:
         lists = [f"{row['windows_low']}-{row['windows_high']}" for row in branches if row["windows_low"]]
         raise QueryError(f"no branch in our tables has the Windows driver {version}; known: {', '.join(lists)}")
     if branch is None:
+        if any(_of_branch(row, mine[0], True) for row in branches):
+            raise QueryError(f"no Linux branch has the driver {version}, but Windows has: ask with --windows")
         return sheet.miss("driver-branches", "branch", str(mine[0]), "driver branch")
     sheet.say("branch", branch["branch"], branch)
     sheet.columns(branch, "cuda", "type", "eol", "ends", "first_gpus")
@@ -97,6 +110,10 @@ def driver(matrix: Matrix, version: str, *, windows: bool = False) -> Answer:
     full = [row for row in matrix.rows("cuda-toolkits") if _at_least(version, row[f"{system}_driver_full"])]
     if full:
         sheet.say("newest toolkit with all features", full[-1]["toolkit"], full[-1])
+    for row in matrix.rows("cuda-toolkits"):
+        floor = row[f"{system}_driver_full"]
+        if floor and _at_least(version, floor) is None:
+            sheet.say(f"CUDA {row['toolkit']} with all features", f"from {floor} on", row)
     if runs:
         words = "newest toolkit whose programs start (machine code for the GPU needed)"
         sheet.say(words, runs[-1]["toolkit"], runs[-1])
@@ -156,9 +173,10 @@ def _torch_on(sheet: Sheet, toolkits: list[str]) -> None:
 
 def cuda(matrix: Matrix, version: str) -> Answer:
     """A CUDA toolkit: drivers, PTX, GPUs it knows, forward compatibility, torch variants built with it."""
+    asked, version = version, cuda_version(version)
     parts = numbers(version)
     if not parts:
-        raise QueryError(f"{version!r} is no version of CUDA")
+        raise QueryError(f"{asked!r} is no version of CUDA")
     sheet = Sheet(matrix, f"CUDA {version}")
     if len(parts) == 1:
         floor = matrix.row("cuda-floors", major=str(parts[0]))
@@ -172,7 +190,13 @@ def cuda(matrix: Matrix, version: str) -> Answer:
     line = minor(version)
     row = matrix.row("cuda-toolkits", toolkit=line)
     if row is None:
-        return sheet.miss("cuda-toolkits", "toolkit", line, "CUDA toolkit")
+        printed = matrix.rows("driver-branches", cuda=line)
+        if not printed:
+            return sheet.miss("cuda-toolkits", "toolkit", line, "CUDA toolkit")
+        sheet.say("driver branches that print it", [each["branch"] for each in printed], printed[0])
+        sheet.columns(matrix.row("ptx-isa", cuda=line), "ptx")
+        sheet.gap("cuda-toolkits", "toolkit", line)
+        return sheet.answer
     sheet.columns(row)
     floor = matrix.row("cuda-floors", major=str(parts[0]))
     sheet.columns(floor, prefix=f"any CUDA {parts[0]}.x: ")
