@@ -71,9 +71,9 @@ def default_cuda(name: str, version: str | None, matrix: Matrix) -> int | None:
     """CUDA major of what the index brings for a package whose name does not tell it."""
     from envcheck.matrix.lookup import applying
 
-    # An archive from NVIDIA's site has the build as fourth number; 8.6.1 of the index has three.
+    # An archive of 8.6 from NVIDIA's site has the build as fourth number; 8.6.1 of the index has three.
     if version is None or (
-        name == "tensorrt" and version.startswith("8.") and version.count(".") > 2 and "post" not in version
+        name == "tensorrt" and version.startswith("8.6.") and version.count(".") > 2 and "post" not in version
     ):
         return None
     rows = applying(matrix.rows("tensorrt-builds", package=name), version)

@@ -7,8 +7,8 @@ What it does
 
 Why it fails
     libnvinfer.so.8, .10 and .11 are different libraries, and each exists for several CUDA majors. `pip install
-    tensorrt` brings the build for one CUDA major (12 for 8.6 and 10, 13 today), whatever torch is built for; two CUDA
-    majors in one process cannot share memory, streams or cuDNN.
+    tensorrt` brings the build for one CUDA major (11 for 8.5, 12 for 8.6 to 10.13.0, 13 from 10.13.3 on), whatever
+    torch is built for; two CUDA majors in one process cannot share memory, streams or cuDNN.
 
 How it shows
     `Failed to load library libonnxruntime_providers_tensorrt.so with error: libnvinfer.so.10: cannot open shared object
