@@ -155,14 +155,28 @@ def _pip(package: str, arguments: Sequence[str], timeout: float) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise RefreshError(f"{package}: pip gave no answer within {timeout:.0f} seconds.") from error
+    except OSError as error:
+        raise RefreshError(f"{package}: Python cannot be started to run pip: {error.strerror or error}.") from error
     # "No matching distribution" after it listed links: none is for the Python that runs this, which does not matter.
     listed = arguments[:2] == ["-vv", "index"] and "Skipping link: none of the wheel's tags" in done.stdout
     if done.returncode == 0 or listed:
         return done.stdout + done.stderr
-    told = (done.stderr + done.stdout).splitlines()
-    if any("No module named pip" in line for line in told):
-        raise RefreshError(f"{package}: this Python has no pip; install it, or run the command with one that has it.")
-    if any("Retrying (" in line or ("connection" in line.lower() and "error" in line.lower()) for line in told):
-        raise RefreshError(f"{package}: pip cannot reach the package index.")
-    last = next((line.strip() for line in reversed(told) if line.startswith("ERROR")), told[-1].strip() if told else "")
-    raise RefreshError(f"{package}: pip says: {last.removeprefix('ERROR: ') or 'nothing'}")
+    raise RefreshError(f"{package}: {why_not(done.stderr + chr(10) + done.stdout)}")
+
+
+def why_not(told: str) -> str:
+    """Return in one sentence why pip failed, from what it wrote."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()]
+    if any("No module named pip" in line for line in lines):
+        return "this Python has no pip; install it, or run the command with one that has it."
+    fetched = [line for line in lines if line.removeprefix("WARNING: ").startswith("Could not fetch URL ")]
+    reached = [line.partition(": ")[2].removesuffix(" - skipping") for line in fetched]
+    if any("Retrying (" in line or "connection error" in line.lower() for line in lines):
+        return "pip cannot reach the package index."
+    absent = [reason for reason in reached if reason.startswith("404 ")]
+    if refused := [reason for reason in reached if reason not in absent]:
+        return f"pip cannot read the package index: {refused[0].partition(' for url: ')[0]}."
+    if absent:
+        return "the package index has no package of this name."
+    last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1] if lines else "nothing")
+    return f"pip says: {last.removeprefix('ERROR: ')}"
