@@ -100,7 +100,7 @@ def requires_rows(package: str, version: str, told: Metadata) -> list[Row]:
                 "requires": canonical(found.name),
                 # The tables leave local labels out of pins.
                 "specifier": re.sub(r"\+[\w.]+", "", str(found.specifier)) or None,
-                "marker": marker or None,
+                "marker": usual_marker(marker) or None,
                 "extra": extra,
             }
         )
@@ -116,6 +116,45 @@ def split_marker(marker: str) -> tuple[str, str | None]:
     rest = rest.replace(" and  and ", " and ").strip()
     inner = rest[1:-1] if rest.startswith("(") and rest.endswith(")") else ""
     return (inner if inner and "(" not in inner else rest), canonical(match[2])
+
+
+_SYSTEMS = {"Linux": "linux", "Windows": "win32", "Darwin": "darwin"}
+
+
+def usual_marker(marker: str) -> str:
+    """Return a marker as the tables spell it: `sys_platform`, `python_full_version`, clauses in order.
+
+    Only plain conjunctions and disjunctions are put in order; of others each clause is spelt as usual.
+
+    >>> usual_marker('platform_system == "Linux" and python_version <= "3.9"')
+    'python_full_version < "3.10" and sys_platform == "linux"'
+    """
+
+    def system(match: re.Match[str]) -> str:
+        return f'sys_platform {match[1]} "{_SYSTEMS[match[2]]}"'
+
+    def python(match: re.Match[str]) -> str:
+        sign, release = match[1], match[2]
+        first, _, last = release.partition(".")
+        if sign in ("==", "!=") and last:
+            return f'python_full_version {sign} "{release}.*"'
+        if sign in ("<=", ">") and last:
+            return f'python_full_version {"<" if sign == "<=" else ">="} "{first}.{int(last) + 1}"'
+        return f'python_full_version {sign} "{release}"'
+
+    text = re.sub(r'platform_system (==|!=) "(Linux|Windows|Darwin)"', system, marker)
+    text = re.sub(r'python_version (==|!=|<=|>=|<|>) "(\d+(?:\.\d+)?)"', python, text)
+    for word in (" and ", " or "):
+        clauses = text.split(word)
+        if len(clauses) > 1 and not re.search(r" and | or |[()]", "".join(clauses)):
+            return word.join(sorted(clauses, key=_variable_first))
+    return text
+
+
+def _variable_first(clause: str) -> tuple[bool, str]:
+    """``"tegra" in platform_release`` is sorted as ``platform_release``; Python comes before the platform."""
+    text = re.sub(r'^"[^"]*" (?:not )?in ', "", clause)
+    return not text.startswith("python"), text
 
 
 def torch_row(version: str, told: Metadata) -> Row | None:

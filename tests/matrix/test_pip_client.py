@@ -92,6 +92,41 @@ def test_the_report_of_onnxruntime_gpu() -> None:
     assert extras == {None, "cuda"}
 
 
+@pytest.mark.parametrize(
+    ("marker", "usual"),
+    [
+        ("", ""),
+        (
+            'platform_system == "Linux" and platform_machine == "x86_64"',
+            'platform_machine == "x86_64" and sys_platform == "linux"',
+        ),
+        (
+            'sys_platform == "win32" or python_version == "3.9"',
+            'python_full_version == "3.9.*" or sys_platform == "win32"',
+        ),
+        ('python_version > "3.9"', 'python_full_version >= "3.10"'),
+        (
+            'python_version <= "3.12" and platform_machine == "arm64"',
+            'python_full_version < "3.13" and platform_machine == "arm64"',
+        ),
+        ('python_version < "3"', 'python_full_version < "3"'),
+        ('platform_system != "Java"', 'platform_system != "Java"'),
+        (
+            'python_version >= "3.8" and (os_name == "nt" or os_name == "a")',
+            'python_full_version >= "3.8" and (os_name == "nt" or os_name == "a")',
+        ),
+    ],
+)
+def test_markers_as_the_tables_spell_them(marker: str, usual: str) -> None:
+    assert derive.usual_marker(marker) == usual
+    assert derive.usual_marker(usual) == usual
+
+
+def test_the_table_spells_no_other_way() -> None:
+    for row in refresh.Reviewed(str(MATRICES)).rows("requires").values():
+        assert derive.usual_marker(row["marker"] or "") == (row["marker"] or "")
+
+
 def test_a_report_without_the_package() -> None:
     with pytest.raises(KeyError):
         pip_client.parse_report({"install": []}, "torch")
