@@ -20,6 +20,20 @@ def ort_opset(matrix: Matrix, version: str) -> Row | None:
     return of_minor(matrix.rows("ort-opset"), "onnxruntime", version)
 
 
+def brings_onnxruntime(matrix: Matrix) -> dict[str, Row]:
+    """Return the rows of `ort-packages` by package, of those that install the module ``onnxruntime``."""
+    return {row["package"]: row for row in matrix.rows("ort-packages") if row["shadows"]}
+
+
+def is_plug_in(row: Row, version: str | None) -> bool:
+    """Return whether this release of an ONNX Runtime package is a plug-in beside onnxruntime, by `plug_in_from`.
+
+    A release that is not known is taken for one of the newer ones.
+    """
+    first = row["plug_in_from"]
+    return first is not None and (version is None or numbers(version) >= numbers(first))
+
+
 def tensorrt(matrix: Matrix, version: str) -> Row | None:
     """Return the row of `tensorrt` for a version with two to four parts, e.g. ``10.13.2.6``.
 

@@ -31,8 +31,11 @@ class Limit(Struct, frozen=True):
 
 def runtimes(packages: Packages, matrix: Matrix) -> list[Package]:
     """The installed packages that bring the module ``onnxruntime``."""
-    shadowing = {row["package"] for row in matrix.rows("ort-packages") if row["shadows"]}
-    return [package for package in packages if canonical(package.name) in shadowing]
+    from envcheck.matrix.lookup import brings_onnxruntime, is_plug_in
+
+    rows = brings_onnxruntime(matrix)
+    named = [(package, rows.get(canonical(package.name))) for package in packages]
+    return [package for package, row in named if row is not None and not is_plug_in(row, known(package.version))]
 
 
 def limit(package: Package, column: str, matrix: Matrix) -> Limit:

@@ -18,7 +18,8 @@ How to fix
     pip about it (`--no-deps`, or a constraint), else it comes back.
 
 Exceptions
-    onnxruntime-extensions and onnxruntime-genai are import packages of their own and may be installed beside them.
+    onnxruntime-extensions, onnxruntime-genai and onnxruntime-qnn from 2.0 on are import packages of their own and may
+    be installed beside them.
 
 Sources
     Names of the packages on the package index, and the files in their wheels.
@@ -35,7 +36,7 @@ from envcheck.versions import canonical
 
 if TYPE_CHECKING:
     from envcheck.facts.basics import Packages
-    from envcheck.matrix import Matrix, Row
+    from envcheck.matrix import Matrix
 
 EXPLAINS = ("cpu-only-build",)
 
@@ -50,15 +51,16 @@ PREFERRED = (
 
 
 def check(packages: Packages, stack: Stack, *, has_gpu: bool | None = None, matrix: Matrix) -> Iterator[Result]:
-    rows = {canonical(row["package"]): row for row in matrix.rows("ort-packages") if row["shadows"]}
-    installed = [package for package in packages if canonical(package.name) in rows]
+    from envcheck.rules._onnx import runtimes
+
+    installed = runtimes(packages, matrix)
     clashes = [clash for clash in known(stack.clashes) or () if clash.path.startswith("onnxruntime/")]
     if len(installed) < 2:
         # A variant that the table does not list shows by the files that it shares with a listed one.
         owners = dict.fromkeys(owner for clash in clashes for owner in clash.owners)
         installed = [found for owner in owners if (found := packages.get(owner)) is not None]
     if len(installed) > 1:
-        yield _finding(installed, clashes, stack.builds, rows, has_gpu, matrix)
+        yield _finding(installed, clashes, stack.builds, has_gpu, matrix)
     elif installed:
         yield Pass(installed[0].name, "the only package that brings the module onnxruntime")
 
@@ -67,10 +69,11 @@ def _finding(
     installed: list[Package],
     clashes: list[FileClash],
     builds: list[Build],
-    rows: dict[str, Row],
     has_gpu: bool | None,
     matrix: Matrix,
 ) -> Finding:
+    from envcheck.matrix.lookup import brings_onnxruntime
+
     names = [canonical(package.name) for package in installed]
     labels = [
         f"{name} {version}" if (version := known(p.version)) else name for name, p in zip(names, installed, strict=True)
@@ -79,6 +82,7 @@ def _finding(
         Evidence(f"{label} is installed", known(p.location) or "package list")
         for label, p in zip(labels, installed, strict=True)
     ]
+    rows = brings_onnxruntime(matrix)
     row = next((rows[name] for name in names if name in rows), None)
     if row is not None:
         title, url, as_of = matrix.cite(row)
