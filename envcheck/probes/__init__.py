@@ -28,6 +28,8 @@ class Probe(Struct, frozen=True):
     """Where the results go, in order: (``machine`` or ``stack``, attribute)."""
     packages: bool = False
     """It wants the packages that were found as a third argument."""
+    lane: str = ""
+    """Probes of one lane run one after the other, the lanes side by side; what waits for commands has its own."""
 
 
 PROBES = (
@@ -40,11 +42,11 @@ PROBES = (
     Probe("environment", "environment", "probe", (("stack", "env"),)),
     Probe("packages", "packages", "probe", (("stack", "packages"), ("stack", "clashes"))),
     Probe("builds", "builds", "probe", (("stack", "builds"),), packages=True),
-    Probe("toolkits", "toolkits", "probe", (("stack", "toolkits"),)),
+    Probe("toolkits", "toolkits", "probe", (("stack", "toolkits"),), lane="toolkits"),
     Probe("libraries", "libraries", "probe", (("stack", "libraries"), ("stack", "cudnn")), packages=True),
-    Probe("nvidia", "nvidia", "probe", (("machine", "nvidia"), ("machine", "gpus"))),
+    Probe("nvidia", "nvidia", "probe", (("machine", "nvidia"), ("machine", "gpus")), lane="nvidia"),
 )  # fmt: skip
-"""What runs, in this order: cheap and safe first."""
+"""What runs; the probes of a lane in this order: cheap and safe first."""
 
 INSIDE = "seen from inside a container"
 
@@ -76,17 +78,22 @@ def collect(
         host.deadline = deadline
     if parts is not None and (unknown := sorted(set(parts) - {probe.name for probe in PROBES})):
         raise ValueError(f"there is no probe named {', '.join(unknown)}")
-    log = Log()
     snapshot = Snapshot(envcheck=__version__, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     snapshot.machine, snapshot.stack = Machine(), Stack()
     from envcheck.probes.runner import Runner
 
-    jobs = [_job(probe, host, log, snapshot) for probe in PROBES if parts is None or probe.name in parts]
-    Runner(jobs, deadline, progress).run()
+    lanes: dict[str, list[Any]] = {}
+    logs = []
+    for probe in PROBES:
+        if parts is None or probe.name in parts:
+            logs.append(Log())
+            lanes.setdefault(probe.lane, []).append(_job(probe, host, logs[-1], snapshot))
+    # The commands of the other lanes are waited for while the first one reads files.
+    Runner([*lanes.values()][::-1], deadline, progress).run()
     if isinstance(snapshot.stack.container, str):
         snapshot.machine.userland = unknown_part(Userland, INSIDE)
     # A probe that was given up may still write to its log: keep what is there now.
-    snapshot.probes = list(log.runs)
+    snapshot.probes = [run for log in logs for run in list(log.runs)]
     _scrub(snapshot, host)
     return snapshot
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import IO, TYPE_CHECKING
 
 from envcheck.probes.host import Ran
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
 GRACE = 0.5
 """Seconds after the kill in which a process may still be reaped; one in uninterruptible sleep is left behind."""
 _running: set[int] = set()
 """Process groups of commands that were started and not yet ended."""
+left_behind: list[Popen[bytes]] = []
+"""What could not be killed."""
 
 
 def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
@@ -38,18 +44,16 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
     _running.add(process.pid)
     parts: dict[str, bytes] = {}
 
-    def drain(name: str, handle: int) -> None:
+    def drain(name: str, pipe: IO[bytes]) -> None:
         kept = b""
-        try:
-            while part := os.read(handle, 1 << 16):
+        with pipe:
+            while part := os.read(pipe.fileno(), 1 << 16):
                 kept = parts[name] = (kept + part)[:OUTPUT_LIMIT]
-        except OSError:
-            pass  # the pipe was closed under us at the deadline
 
     assert process.stdout is not None
     assert process.stderr is not None
     readers = [
-        threading.Thread(target=drain, args=(name, pipe.fileno()), daemon=True)
+        threading.Thread(target=drain, args=(name, pipe), daemon=True)
         for name, pipe in (("out", process.stdout), ("err", process.stderr))
     ]
     for reader in readers:
@@ -65,13 +69,11 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
         try:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:
-            status = "timeout"
+            status = "abandoned"
+            left_behind.append(process)
     for reader in readers:
-        # A grandchild that left the group can hold the pipe open: do not wait for it.
+        # A grandchild that left the group can hold the pipe open: do not wait for it. The reader closes the pipe then.
         reader.join(GRACE)
-    if not any(reader.is_alive() for reader in readers):
-        process.stdout.close()
-        process.stderr.close()
     text = {name: parts.get(name, b"").decode("utf-8", "replace") for name in ("out", "err")}
     return Ran(status, code, text["out"], text["err"])
 

@@ -23,7 +23,9 @@ def macos(host: Host, log: Log) -> Cpu:
         ran = host.run(["sysctl", "machdep.cpu", "hw.optional", "sysctl.proc_translated"], timeout=3.0)
         values = sysctl_values(ran.stdout)
         if not values:
-            raise OSError(5, f"sysctl gave nothing ({ran.status}): {ran.stderr.strip()[:200]}")
+            raise OSError(
+                5, f"sysctl gave nothing ({ran.trouble or f'exit code {ran.code}'}): {ran.stderr.strip()[:200]}"
+            )
         attempt.found(values.get("machdep.cpu.brand_string", ""))
         return macos_cpu(values)
     return Cpu(

@@ -16,15 +16,30 @@ READ_LIMIT = 4 * 1024 * 1024
 """No text that a probe reads is larger; what lies behind is cut off."""
 
 
+LEFT_BEHIND = "; it could not be killed (it sleeps in the kernel) and was left behind"
+
+
 class Ran(NamedTuple):
     """What became of a command."""
 
     status: str
-    """``done``, ``not-found``, ``timeout``, ``failed`` (could not be started)."""
+    """``done``, ``not-found``, ``timeout``, ``abandoned`` (at the deadline it could not even be killed: it sleeps in
+    the kernel, and was left behind) or ``failed`` (could not be started)."""
     code: int
     """Exit code; negative: the signal that ended it."""
     stdout: str
     stderr: str
+
+    @property
+    def trouble(self) -> str:
+        """Why it did not come to an end, in words; empty when it did."""
+        if self.status == "done":
+            return ""
+        if self.status in ("timeout", "abandoned"):
+            return (
+                f"{self.stderr.strip()[:200] or 'no answer in time'}{LEFT_BEHIND if self.status == 'abandoned' else ''}"
+            )
+        return self.stderr.strip()[:200] or self.status
 
 
 class Host:

@@ -175,7 +175,7 @@ def _ask_nvml(host: Host, log: Log) -> dict[str, Any]:
             attempt.found("done")
         else:
             during = f" during {answer['during']}" if answer.get("during") else ""
-            attempt.failed(ended + during, "timeout" if ended == "timeout" else "failed")
+            attempt.failed(ended + during, "timeout" if ended.startswith("timeout") else "failed")
         return answer
     return {"ended": "failed: the query failed"}
 

@@ -192,9 +192,9 @@ def ask(host: Host, log: Log) -> Smi | None:
     with log.attempt("nvidia-smi", path) as attempt:
         ran = host.run([path], timeout=TIMEOUT)
         if ran.status != "done":
-            attempt.failed(ran.stderr or f"no answer within {TIMEOUT:.0f} s", _status(ran.status))
-            why = Unknown(f"nvidia-smi: {ran.status}")
-            return Smi(why, why, why, why, f"nvidia-smi: {ran.status}")
+            attempt.failed(ran.trouble, _status(ran.status))
+            why = Unknown(f"nvidia-smi: {ran.trouble}")
+            return Smi(why, why, why, why, f"nvidia-smi: {ran.trouble}")
         smi = parse_table(ran.stdout + "\n" + ran.stderr)
         rows = smi.gpus
         if smi.error or not isinstance(rows, list):
@@ -210,7 +210,7 @@ def ask(host: Host, log: Log) -> Smi | None:
 
 def _status(status: str) -> str:
     """Status of a command in the words of the log."""
-    return {"not-found": "absent", "timeout": "timeout"}.get(status, "failed")
+    return {"not-found": "absent", "timeout": "timeout", "abandoned": "timeout"}.get(status, "failed")
 
 
 def _detail(host: Host, log: Log, path: str, table: list[Gpu]) -> list[Gpu]:
@@ -225,7 +225,7 @@ def _detail(host: Host, log: Log, path: str, table: list[Gpu]) -> list[Gpu]:
                 for gpu in gpus:
                     gpu.mig_instances = slices.get(gpu.index, gpu.mig_instances)
                 return gpus
-            attempt.failed((ran.stdout + ran.stderr).strip()[:200] or ran.status)
+            attempt.failed((ran.stdout + ran.stderr).strip()[:200] or ran.trouble)
             if ran.status != "done":
                 break
     return table

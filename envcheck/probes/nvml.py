@@ -20,7 +20,7 @@ import os
 import sys
 from typing import Any
 
-from envcheck.probes.host import Host, Ran
+from envcheck.probes.host import LEFT_BEHIND, Host, Ran
 
 TIMEOUT = 10.0
 """Seconds; a healthy driver answers in well under one, many GPUs without persistence mode take some."""
@@ -110,8 +110,8 @@ def _without_uuids(gpu: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
 
 
 def _ended(ran: Ran) -> str:
-    if ran.status == "timeout":
-        return "timeout"
+    if ran.status in ("timeout", "abandoned"):
+        return "timeout" + (LEFT_BEHIND if ran.status == "abandoned" else "")
     if ran.status != "done":
         return f"not started: {ran.stderr}"
     if ran.code == 0:

@@ -82,7 +82,7 @@ def query_cpuinfo(host: Host) -> dict[str, Any]:
     """py-cpuinfo, in a child: it starts processes of its own and takes up to seconds. Raises OSError."""
     ran = host.run([sys.executable, "-I", "-m", "cpuinfo", "--json"], timeout=10.0)
     if ran.status != "done" or ran.code != 0:
-        raise OSError(5, f"py-cpuinfo gave nothing: {ran.status}, exit code {ran.code}")
+        raise OSError(5, f"py-cpuinfo gave nothing: {ran.trouble or f'exit code {ran.code}'}")
     import json
 
     info = json.loads(ran.stdout)

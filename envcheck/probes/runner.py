@@ -1,9 +1,10 @@
-"""Run jobs one after the other, so that one that raises or hangs costs only its own result.
+"""Run jobs so that one that raises or hangs costs only its own result.
 
-A job that hangs inside the kernel (a dead network file system) cannot be ended, only left behind. So the jobs run in
-a thread of their own, and the caller stops waiting for a job that takes more than its share of the time; the next job
-then gets a new thread. ``_thread`` is used because ``threading`` costs an import of 2 ms; a thread made so does not
-hold up the end of the process.
+Jobs are given in lanes: those of a lane run one after the other, the lanes side by side. A job that hangs inside the
+kernel (a dead network file system) cannot be ended, only left behind. So every lane runs in a thread of its own, and
+the caller stops waiting for a job that takes more than its share of the time; the next job of the lane then gets a new
+thread. ``_thread`` is used because ``threading`` costs an import of 2 ms; a thread made so does not hold up the end of
+the process.
 """
 
 from __future__ import annotations
@@ -39,22 +40,42 @@ class Job:
         self.name, self.work, self.fail, self.done = name, work, fail, done
 
 
-class Runner:
-    """State shared by the waiting caller and the one thread whose results still count."""
+class Lane:
+    """Jobs that run one after the other, and how far they are."""
 
-    def __init__(
-        self, jobs: Sequence[Job], deadline: float | None = None, progress: Callable[[str], None] | None = None
-    ) -> None:
+    __slots__ = ("index", "jobs", "limit", "owner", "started", "told")
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
-        self.deadline = deadline
-        self.progress = progress
-        self.lock = _thread.allocate_lock()
         self.owner = 0
         """Number of the thread whose results count."""
         self.index = 0
-        self.started = time.monotonic()
+        self.started = 0.0
         self.limit = 0.0
         """When the job at ``index`` has had its share."""
+        self.told = -1
+        """The job that the caller was last told of as slow."""
+
+    @property
+    def over(self) -> bool:
+        return self.index >= len(self.jobs)
+
+
+class Runner:
+    """State shared by the waiting caller and the threads whose results still count."""
+
+    def __init__(
+        self,
+        lanes: Sequence[Sequence[Job]],
+        deadline: float | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self.lanes = [Lane(jobs) for jobs in lanes if jobs]
+        self.deadline = deadline
+        self.progress = progress
+        self.lock = _thread.allocate_lock()
+        self.wake = _thread.allocate_lock()
+        """Released by a thread that has done its lane."""
 
     def run(self) -> None:
         """Returns when every job is done, failed or given up. Interrupted, it leaves no command running."""
@@ -62,79 +83,84 @@ class Runner:
             self._run()
         except BaseException:
             with self.lock:
-                self.owner += 1  # the thread starts no further job
+                for lane in self.lanes:
+                    lane.owner += 1  # its thread starts no further job
             child = sys.modules.get("envcheck.probes.child")
             if child is not None:
                 child.kill_all()
             raise
 
     def _run(self) -> None:
+        self.wake.acquire()
         begun = time.monotonic()
-        told = -1
-        while self.index < len(self.jobs):
-            finished = self._start()
-            while not self._wait(finished, begun if told != self.index else None):
-                if self.progress is not None and told != self.index and time.monotonic() - begun >= SLOW:
-                    told = self.index
-                    self.progress(self.jobs[min(told, len(self.jobs) - 1)].name)
-                if self._give_up():
-                    break
+        for lane in self.lanes:
+            self._start(lane)
+        while waiting := [lane for lane in self.lanes if not lane.over]:
+            now = time.monotonic()
+            until = min(lane.limit for lane in waiting)
+            if self.progress is not None:
+                # A job that becomes slow must be told of; one that was told of may have been followed by another.
+                until = min(until, begun + SLOW if now < begun + SLOW else now + 0.1)
+            self.wake.acquire(timeout=max(0.001, until - now))
+            for lane in waiting:
+                self._tell(lane, begun)
+                if self._give_up(lane):
+                    self._start(lane)
 
-    def _wait(self, finished: _thread.LockType, begun: float | None) -> bool:
-        """True when all jobs are done; False when it is time to look at what is running."""
-        now = time.monotonic()
-        until = self.limit
-        if self.progress is not None:
-            # A job that becomes slow must be told of; one that was told of may have been followed by another.
-            until = min(until, begun + SLOW if begun is not None and now < begun + SLOW else now + 0.1)
-        return finished.acquire(timeout=max(0.001, until - now))
+    def _tell(self, lane: Lane, begun: float) -> None:
+        if self.progress is None or lane.over or lane.told == lane.index or time.monotonic() - begun < SLOW:
+            return
+        lane.told = lane.index
+        self.progress(lane.jobs[min(lane.told, len(lane.jobs) - 1)].name)
 
-    def _start(self) -> _thread.LockType:
-        finished = _thread.allocate_lock()
-        finished.acquire()
-        self._next(self.index)
+    def _start(self, lane: Lane) -> None:
+        """Give the lane a thread, if it has jobs left."""
+        with self.lock:
+            if lane.over:
+                return
+            self._next(lane, lane.index)
+            owner = lane.owner
         try:
-            _thread.start_new_thread(self._work, (self.owner, finished))
+            _thread.start_new_thread(self._work, (lane, owner))
         except RuntimeError:
             # No thread may be started here: then there is no protection against a job that hangs.
-            self._work(self.owner, finished)
-        return finished
+            self._work(lane, owner)
 
-    def _next(self, index: int) -> None:
+    def _next(self, lane: Lane, index: int) -> None:
         """Set the job and its share: half of what is left, so that one that hangs leaves time for the rest."""
-        self.index = index
-        self.started = time.monotonic()
+        lane.index = index
+        lane.started = time.monotonic()
         if self.deadline is None:
             share = PATIENCE
-        elif index >= len(self.jobs) - 1:
-            share = self.deadline - self.started + GRACE
+        elif index >= len(lane.jobs) - 1:
+            share = self.deadline - lane.started + GRACE
         else:
-            share = (self.deadline - self.started) / 2
-        self.limit = self.started + max(share, 0.01)
+            share = (self.deadline - lane.started) / 2
+        lane.limit = lane.started + max(share, 0.01)
 
-    def _give_up(self) -> bool:
+    def _give_up(self, lane: Lane) -> bool:
         """Leave the thread to itself if its job has had its share."""
         with self.lock:
             now = time.monotonic()
-            if self.index >= len(self.jobs) or now < self.limit:
+            if lane.over or now < lane.limit:
                 return False
-            self.owner += 1
-            job = self.jobs[self.index]
-            job.fail("timeout", f"gave no answer in {now - self.started:.1f} s", (now - self.started) * 1000)
-            self.index += 1
+            lane.owner += 1
+            job = lane.jobs[lane.index]
+            job.fail("timeout", f"gave no answer in {now - lane.started:.1f} s", (now - lane.started) * 1000)
+            lane.index += 1
             return True
 
-    def _work(self, me: int, finished: _thread.LockType) -> None:
+    def _work(self, lane: Lane, me: int) -> None:
         while True:
             with self.lock:
-                if me != self.owner:
+                if me != lane.owner:
                     return
-                if self.index >= len(self.jobs):
+                if lane.over:
                     break
-                job, started = self.jobs[self.index], self.started
+                job, started = lane.jobs[lane.index], lane.started
                 if self.deadline is not None and started >= self.deadline:
                     job.fail("skipped", "no time was left", 0.0)
-                    self._next(self.index + 1)
+                    self._next(lane, lane.index + 1)
                     continue
             store: Callable[[], None] | None = None
             why = ""
@@ -143,7 +169,7 @@ class Runner:
             except BaseException as error:  # also SystemExit and MemoryError: nothing a probe does may end the check
                 why = f"{type(error).__name__}: {error}"
             with self.lock:
-                if me != self.owner:
+                if me != lane.owner:
                     return
                 taken = (time.monotonic() - started) * 1000
                 if store is None:
@@ -151,5 +177,7 @@ class Runner:
                 else:
                     store()
                     job.done(taken)
-                self._next(self.index + 1)
-        finished.release()
+                self._next(lane, lane.index + 1)
+        with self.lock:
+            if self.wake.locked():
+                self.wake.release()

@@ -112,7 +112,9 @@ def libc(host: Host, log: Log) -> tuple[Text, Text]:
                 ran = host.run([f"/lib/{name}"], timeout=2.0)
                 version = musl_version(ran.stderr)
                 attempt.found(f"{name} {version}".strip())
-                return "musl", version or Unknown(f"/lib/{name} printed no version ({ran.status})")
+                return "musl", version or Unknown(
+                    f"/lib/{name} printed no version{ran.trouble and f' ({ran.trouble})'}"
+                )
     why = "no C library was found that tells its version"
     return Unknown(why), Unknown(why)
 

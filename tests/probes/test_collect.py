@@ -243,7 +243,7 @@ def test_an_interrupt_leaves_no_command_behind(tmp_path: Path) -> None:
 
     job = Job("slow", work, lambda *_: None, lambda _: None)
     with pytest.raises(KeyboardInterrupt):
-        Runner([job], progress=interrupt).run()
+        Runner([[job]], progress=interrupt).run()
     pid = int(mark.read_text())
     for _ in range(500):
         try:
