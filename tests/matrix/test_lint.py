@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from envcheck.matrix.lint import lint, main
+from envcheck.matrix.lint import _order_faults, _rising_faults, canonical_csv, lint, main
+from envcheck.matrix.model import COMMON, Data, meta_from_header
 
 from .conftest import MATRICES
 
@@ -141,3 +146,97 @@ def test_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([str(tmp_path / "absent")]) == 2
     assert main([str(tmp_path)]) == 1
     assert "usage" in capsys.readouterr().err
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Callable[..., list[str]]:
+    """Spoil a copy of one of the repository's tables; return its faults."""
+
+    def faults(table: str, old: str, new: str) -> list[str]:
+        for name in ("sources.toml", f"{table}.toml", f"{table}.csv"):
+            if (MATRICES / name).is_file():
+                shutil.copy(MATRICES / name, tmp_path / name)
+        assert [str(fault) for fault in lint(str(tmp_path)) if not fault.warning] == []
+        path = tmp_path / (f"{table}.csv" if (tmp_path / f"{table}.csv").is_file() else f"{table}.toml")
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        return [str(fault) for fault in lint(str(tmp_path)) if not fault.warning]
+
+    return faults
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "fault"),
+    [
+        (
+            "cuda-toolkits",
+            'linux_driver_full = "550.54.14"',
+            'linux_driver_full = "540.54.14"',
+            "linux_driver_full 540.54.14 is lower than",
+        ),
+        (
+            "cuda-toolkits",
+            'windows_driver_min = "418.96"',
+            'windows_driver_min = "410.96"',
+            "windows_driver_min 410.96 is",
+        ),
+        ("cuda-floors", 'linux_min = "580.65.06"', 'linux_min = "520.65.06"', "linux_min 520.65.06 is lower than"),
+        ("ort-opset", "1.30.0,26,13", "1.30.0,20,13", "opset_max 20 is lower than"),
+        ("ort-opset", "1.30.0,26,13", "1.30.0,26,9", "ir_max 9 is lower than"),
+        (
+            "onnx-versions",
+            'onnx = "1.2"\nir_version = 3\nopset = 7',
+            'onnx = "1.2"\nir_version = 3\nopset = 0',
+            "opset ",
+        ),
+        ("ptx-isa", 'cuda = "10.1"\nptx = "6.4"', 'cuda = "10.1"\nptx = "6.2"', "ptx 6.2 is lower than"),
+    ],
+)
+def test_the_rules_of_our_own_tables(
+    real: Callable[..., list[str]], table: str, old: str, new: str, fault: str
+) -> None:
+    assert any(fault in each for each in real(table, old, new))
+
+
+VERSIONS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=8, unique=True)
+
+
+@given(VERSIONS, st.randoms(use_true_random=False))
+def test_rows_in_order_are_those_sorted_as_numbers(releases: list[tuple[int, int]], random: Random) -> None:
+    meta = meta_from_header({"id": "t", "key": ["release"], "columns": {"release": "version"}})
+    ordered = sorted(releases)
+    random.shuffle(releases)
+    for given_ in (ordered, releases):
+        rows = [{"release": f"{first}.{second}"} for first, second in given_]
+        assert bool(_order_faults(meta, rows)) is (given_ != ordered)
+
+
+@given(VERSIONS)
+def test_what_the_fixer_writes_is_in_order(releases: list[tuple[int, int]]) -> None:
+    meta = meta_from_header({"id": "t", "key": ["release"], "columns": {"release": "version"}})
+    rows = [[f"{first}.{second}", None, None, None, None, None] for first, second in releases]
+    text = canonical_csv(Rows(rows), meta)  # type: ignore[arg-type]
+    header, *lines = text.splitlines()
+    assert header == "release"
+    assert [tuple(map(int, line.split("."))) for line in lines] == sorted(releases)
+    assert _order_faults(meta, [{"release": line} for line in lines]) == []
+
+
+class Rows:
+    """A store of one table."""
+
+    def __init__(self, rows: list[list[str | None]]) -> None:
+        self.rows = rows
+
+    def data(self, table: str, partition: str | None) -> Data:
+        return Data(["release", *COMMON], self.rows)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=8, unique_by=lambda pair: pair[0]))
+def test_what_must_rise_never_falls(pairs: list[tuple[int, int]]) -> None:
+    header = {"id": "t", "key": ["by"], "columns": {"by": "version", "value": "int"}}
+    meta = meta_from_header({**header, "rising": [{"column": "value", "by": "by"}]})
+    rows = [{"by": f"1.{by}", "value": value} for by, value in pairs]
+    values = [value for _, value in sorted(pairs)]
+    assert bool(_rising_faults(meta, rows)) is (values != sorted(values))
