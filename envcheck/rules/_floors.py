@@ -145,7 +145,13 @@ def _jetson(driver: Driver, cuda: str, matrix: Matrix) -> Need:
         allowed = ", ".join(row["compat_allowed"] or [])
         text = f"JetPack {row['jetpack']} runs CUDA {row['default_cuda']}, with cuda-compat also {allowed}"
         evidence.append(cite(matrix, row, text))
-        if not driver.cuda_read:
+    if not driver.cuda_read:
+        release = _jetpack(driver, matrix)  # a minor release of JetPack may bring a newer CUDA than its major's first
+        if release is not None:
+            served = str(release["cuda"])
+            text = f"JetPack {release['jetpack']} (L4T {release['l4t']}) installs CUDA {served}"
+            evidence.append(cite(matrix, release, text))
+        elif row is not None:
             served = str(row["default_cuda"])
     needs = f"a driver that serves CUDA {cuda} (Jetson has no minor-version compatibility)"
     if served is None:
@@ -159,11 +165,20 @@ def _jetson(driver: Driver, cuda: str, matrix: Matrix) -> Need:
     return Need(ok, needs, f"the Jetson's driver serves CUDA {served}", evidence, None, sure)
 
 
+def _jetpack(driver: Driver, matrix: Matrix) -> Row | None:
+    """The release of JetPack that this L4T belongs to, where its CUDA release is known."""
+    from envcheck.matrix.lookup import of_minor
+
+    rows = [row for row in matrix.rows("jetpack") if row["cuda"]]
+    return of_minor(rows, "l4t", driver.l4t) if driver.l4t else None
+
+
 def jetson_compat(driver: Driver, cuda: str, matrix: Matrix) -> str | None:
     """The newest CUDA release, up to ``cuda``, that this JetPack can run with a cuda-compat package."""
     row = matrix.row("jetson", l4t=str(numbers(driver.l4t)[0])) if driver.l4t and numbers(driver.l4t) else None
     if row is None:
-        return None
+        release = _jetpack(driver, matrix)
+        return str(release["cuda"]) if release is not None else None
     fitting = [one for one in row["compat_allowed"] or [] if compare_numbers(one, cuda) <= 0]
     return max(fitting, key=numbers) if fitting else str(row["default_cuda"])
 
