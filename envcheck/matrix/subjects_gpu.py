@@ -216,6 +216,11 @@ def cuda(matrix: Matrix, version: str) -> Answer:
     variants = [each for each in matrix.rows("torch-variants") if line in (each["cuda"] or ())]
     if variants:
         sheet.say("torch releases with a variant for it", [each["torch"] for each in variants], variants[-1])
+    updates = [each for each in matrix.rows("cuda-updates") if minor(each["toolkit"]) == line]
+    if len(parts) > 2:
+        sheet.columns(next((each for each in updates if each["toolkit"] == version), None))
+    elif updates:
+        sheet.say("releases", [each["toolkit"] for each in updates], {**updates[-1], "note": None})
     exact = matrix.rows("cuda-components", toolkit=version)
     for each in exact if len(parts) > 2 else ():
         sheet.say(each["package"], each["version"], each)

@@ -160,3 +160,10 @@ def test_parts_of_names(matrix: Matrix) -> None:
     notebooks = ask(matrix, ["notebook", "colab"])
     assert len(notebooks.facts) < 60
     assert value(notebooks, "also listed")
+
+
+def test_updates_of_a_toolkit(matrix: Matrix) -> None:
+    answer = ask(matrix, ["cuda", "12.4 update 1"])
+    assert value(answer, "name of the release") == "12.4 Update 1"
+    assert value(answer, "Linux driver of this update") == "550.54.15"
+    assert value(ask(matrix, ["cuda", "12.4"]), "releases") == ["12.4.0", "12.4.1"]
