@@ -75,16 +75,20 @@ def cuda_builds(facts: Facts) -> list[FrameworkBuild] | Absent | Unknown:
     return [build for build in found if build.variant == "cuda"]
 
 
+NAMED = ("cupy-cuda", "jax-cuda", "jax-rocm", "mxnet-cu", "paddlepaddle")
+"""How packages begin whose name or version tells the CUDA release."""
+
+
 def _finder(name: str) -> Finder | None:
     """What tells the build of this package; None for a package that is no framework."""
     if name in _FINDERS:
         return _FINDERS[name]
-    if name.startswith("cupy-cuda"):
-        return _cupy
     if name.startswith("onnxruntime-") and name != "onnxruntime-extensions":
         return _onnxruntime
-    if name.startswith(("jax-cuda", "jax-rocm")) and name.endswith(("-plugin", "-pjrt")):
-        return _jax_plugin
+    if name.startswith(NAMED):
+        from envcheck.facts.builds_named import finder
+
+        return finder(name)
     return None
 
 
@@ -112,11 +116,12 @@ def _variant_of_label(label: str | None) -> str | None:
     return "cuda" if cuda_of_label(label) else None
 
 
-def _stated(package: Package) -> tuple[str | None, str | None]:
+def stated(package: Package) -> tuple[str | None, str | None]:
+    """Version and local label."""
     return known(package.version), known(package.local)
 
 
-def _from_files(build: Build | None) -> FrameworkBuild | None:
+def from_files(build: Build | None) -> FrameworkBuild | None:
     """What the installed files themselves say: the best evidence."""
     if build is None:
         return None
@@ -137,15 +142,16 @@ def _from_files(build: Build | None) -> FrameworkBuild | None:
     )
 
 
-def _cite(facts: Facts, row: Row, fact: str) -> Evidence:
+def cite(facts: Facts, row: Row, fact: str) -> Evidence:
+    """A table row as evidence."""
     title, url, as_of = facts.matrix.cite(row)
     return Evidence(fact, title, url, as_of)
 
 
 def _torch(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
-    version, label = _stated(package)
+    version, label = stated(package)
     row = facts.matrix.row("torch-builds", torch=version.partition("+")[0]) if version else None
-    files = _from_files(read)
+    files = from_files(read)
     if files is not None:
         cudnn = files.cudnn or _pinned(facts, package, "nvidia-cudnn")
         if cudnn is None and files.cuda:
@@ -199,13 +205,31 @@ def _torch_by_table(facts: Facts, packages: Packages, version: str | None, row: 
         if system == "Windows" and any(p.name.startswith("nvidia-") or p.name == "cuda-version" for p in packages):
             return FrameworkBuild("torch", version, None, None, None, None, "low", evidence)
         return FrameworkBuild("torch", version, "cpu", None, None, None, "medium", evidence)
+    if row is not None and arch == "aarch64" and row["aarch64_cuda"] and not _maybe_by_nvidia(facts, packages):
+        return _torch_for_aarch64(facts, row, version)
     if row is not None and arch in (None, "x86_64"):
         cuda, cudnn = row["cuda"], row["cudnn"]
-        evidence = [_cite(facts, row, f"the index's torch {row['torch']} for Linux x86-64 is built with CUDA {cuda}")]
+        evidence = [cite(facts, row, f"the index's torch {row['torch']} for Linux x86-64 is built with CUDA {cuda}")]
         confidence = "medium" if system == "Linux" else "low"
         return FrameworkBuild("torch", version, "cuda", cuda, cudnn, True, confidence, evidence)
     why = "its version is not stated" if version is None else "no table says which CUDA this torch is built with"
     return FrameworkBuild("torch", version, None, None, None, None, "low", [Evidence(why)])
+
+
+def _torch_for_aarch64(facts: Facts, row: Row, version: str | None) -> FrameworkBuild:
+    cuda = None if row["aarch64_cuda"] == "none" else str(row["aarch64_cuda"])
+    what = f"built with CUDA {cuda}" if cuda else "a CPU build"
+    evidence = [cite(facts, row, f"the index's torch {row['torch']} for Linux aarch64 is {what}")]
+    cudnn = row["cudnn"] if cuda and cuda == row["cuda"] else None
+    return FrameworkBuild("torch", version, "cuda" if cuda else "cpu", cuda, cudnn, bool(cuda), "medium", evidence)
+
+
+def _maybe_by_nvidia(facts: Facts, packages: Packages) -> bool:
+    """Whether torch on an aarch64 machine may come from NVIDIA or conda, whose builds have no label either."""
+    from envcheck.facts.driver import is_tegra
+
+    unsaid = not known(facts.snapshot.machine.gpus)
+    return unsaid or is_tegra(facts) or any(p.name.startswith("nvidia-") or p.name == "cuda-version" for p in packages)
 
 
 def _pinned(facts: Facts, package: Package, prefix: str) -> str | None:
@@ -238,8 +262,8 @@ def _onnxruntime(facts: Facts, packages: Packages, package: Package, read: Build
     from envcheck.matrix.lookup import ort_gpu
 
     name = canonical(package.name)
-    version, _ = _stated(package)
-    files = _from_files(read)
+    version, _ = stated(package)
+    files = from_files(read)
     if name == "onnxruntime-gpu":
         row = ort_gpu(facts.matrix, version) if version else None
         cuda = cudnn = None
@@ -249,7 +273,7 @@ def _onnxruntime(facts: Facts, packages: Packages, package: Package, read: Build
             cuda, cudnn = row["cuda_major"], row["cudnn_major"]
             cuda = str(row["cuda_doc"] or cuda) if row["cuda_doc"] and not cuda else str(cuda) if cuda else None
             cudnn = str(cudnn) if cudnn else None
-            evidence = [_cite(facts, row, f"onnxruntime-gpu {version} is a CUDA {cuda} build and wants cuDNN {cudnn}")]
+            evidence = [cite(facts, row, f"onnxruntime-gpu {version} is a CUDA {cuda} build and wants cuDNN {cudnn}")]
         if files is not None and files.cuda:
             cuda, evidence = files.cuda, [*files.evidence, *evidence]
             cudnn = files.cudnn or cudnn
@@ -270,9 +294,9 @@ def _onnxruntime(facts: Facts, packages: Packages, package: Package, read: Build
 
 def _tensorflow(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
     name = canonical(package.name)
-    version, _ = _stated(package)
+    version, _ = stated(package)
     system = known(facts.snapshot.machine.system)
-    files = _from_files(read)
+    files = from_files(read)
     if files is not None:
         return replace(files, package=name, version=version or files.version, brings_cuda=None)
     if name in ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos"):
@@ -288,7 +312,7 @@ def _tensorflow(facts: Facts, packages: Packages, package: Package, read: Build 
     if row is not None and row["cuda"]:
         text = f"TensorFlow {row['tensorflow']} is built with CUDA {row['cuda']} and cuDNN {row['cudnn']}"
         return FrameworkBuild(
-            name, version, "cuda", str(row["cuda"]), row["cudnn"], None, "high", [_cite(facts, row, text)]
+            name, version, "cuda", str(row["cuda"]), row["cudnn"], None, "high", [cite(facts, row, text)]
         )
     why = "its version is not stated" if version is None else "no table lists this release"
     return FrameworkBuild(name, version, None, None, None, None, "low", [Evidence(why)])
@@ -307,18 +331,8 @@ def _tensorflow_row(facts: Facts, version: str | None, system: str | None) -> Ro
     return None
 
 
-def _jax_plugin(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
-    name = canonical(package.name)
-    version, _ = _stated(package)
-    major = name.partition("cuda")[2].partition("-")[0]
-    if not major.isdigit():
-        return FrameworkBuild(name, version, "rocm", None, None, None, "high", [Evidence(f"{name} is the ROCm plugin")])
-    evidence = [Evidence(f"{name} is the CUDA {major} plugin", "package name")]
-    return FrameworkBuild(name, version, "cuda", major, None, None, "high", evidence)
-
-
 def _jaxlib(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
-    version, label = _stated(package)
+    version, label = stated(package)
     if label and label.startswith("cuda"):
         cuda, _, cudnn = label.partition(".")
         digits = cudnn.removeprefix("cudnn")
@@ -331,55 +345,21 @@ def _jaxlib(facts: Facts, packages: Packages, package: Package, read: Build | No
     )
 
 
-def _cupy(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
-    name = canonical(package.name)
-    version, _ = _stated(package)
-    tail = name.partition("cuda")[2]
-    cuda = tail[:-1] if tail.endswith("x") else f"{tail[:-1]}.{tail[-1]}" if tail.isdigit() and len(tail) > 1 else None
-    text = f"{name} is built for CUDA {cuda}"
-    return FrameworkBuild(name, version, "cuda", cuda, None, False, "high", [Evidence(text, "package name")])
-
-
 def _tensorrt(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
     """The plain name is a meta-package whose CUDA differs by release; its own companion tells."""
     name = canonical(package.name)
-    version, _ = _stated(package)
+    version, _ = stated(package)
     for other in (name, *(p.name for p in packages if p.name.startswith("tensorrt"))):
         digits = other.partition("-cu")[2].partition("-")[0]
         if digits.isdigit():
             text = f"{other} is the CUDA {digits} build"
             return FrameworkBuild(name, version, "cuda", digits, None, True, "high", [Evidence(text, "package name")])
-    files = _from_files(read)
+    files = from_files(read)
     if files is not None:
         return replace(files, package=name, version=version or files.version)
     return FrameworkBuild(
         name, version, "cuda", None, None, None, "low", [Evidence("its name does not say which CUDA it is for")]
     )
-
-
-def _paddle(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
-    from envcheck.matrix.lookup import of_minor
-
-    name = canonical(package.name)
-    version, _ = _stated(package)
-    if name == "paddlepaddle":
-        evidence = [Evidence("paddlepaddle is the CPU build")]
-        return FrameworkBuild(name, version, "cpu", None, None, False, "high", evidence)
-    files = _from_files(read)
-    if files is not None:
-        return replace(files, package=name, version=version or files.version)
-    release, post, digits = (version or "").partition("+")[0].partition(".post")
-    rows = [row for row in facts.matrix.rows("paddlepaddle") if (row["tag"] or "") == f"{post}{digits}".lstrip(".")]
-    row = of_minor(rows, "paddlepaddle_gpu", release)
-    if row is not None:
-        cuda, cudnn = str(row["cuda"]), str(row["cudnn"])
-        text = f"{name} {version} is built for CUDA {cuda} and cuDNN {cudnn}"
-        evidence = [_cite(facts, row, text)]
-        return FrameworkBuild(name, version, "cuda", cuda, cudnn, None, row["confidence"], evidence)
-    known_suffix = digits.isdigit() and len(digits) in (2, 3) and digits not in ("97", "107")
-    stated = f"{digits[:-1]}.{digits[-1]}" if known_suffix else None
-    text = f"{name} {version} is built for CUDA {stated}" if stated else "its version does not say which CUDA it is for"
-    return FrameworkBuild(name, version, "cuda", stated, None, None, "high" if stated else "low", [Evidence(text)])
 
 
 _FINDERS: dict[str, Finder] = {
@@ -395,6 +375,4 @@ _FINDERS: dict[str, Finder] = {
     "tensorrt-cu11": _tensorrt,
     "tensorrt-cu12": _tensorrt,
     "tensorrt-cu13": _tensorrt,
-    "paddlepaddle": _paddle,
-    "paddlepaddle-gpu": _paddle,
 }

@@ -67,10 +67,12 @@ def _code(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
         if canonical(read.package) == build.package and (sass := known(read.sass)) is not None:
             text = f"{build.package} carries machine code for {' '.join(sass) or 'no GPU'}"
             return GpuCode(build, tuple(sass), tuple(known(read.ptx) or ()), True, Evidence(text, read.source))
-    if build.version is None or known(facts.snapshot.machine.arch) not in (None, "x86_64"):
-        return None  # the tables list x86-64 builds; those for other architectures have other targets
+    if build.version is None:
+        return None
     if build.package == "torch":
         return _from_row(facts, build, _torch_row(facts, build))
+    if known(facts.snapshot.machine.arch) not in (None, "x86_64"):
+        return None  # of the others the tables list x86-64 builds only, and builds for aarch64 have other targets
     public = build.version.partition("+")[0]
     if build.package == "onnxruntime-gpu":
         from envcheck.matrix.lookup import ort_gpu
@@ -81,11 +83,22 @@ def _code(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
 
 
 def _torch_row(facts: Facts, build: FrameworkBuild) -> Row | None:
+    from envcheck.facts.driver import is_tegra
     from envcheck.matrix.torch import torch_archs
 
     if build.cuda is None or build.version is None or len(numbers(build.cuda)) < 2:
         return None
-    return torch_archs(facts.matrix, build.version.partition("+")[0], minor(build.cuda))
+    machine = facts.snapshot.machine
+    arch, (public, _, label) = known(machine.arch) or "x86_64", build.version.partition("+")
+    if arch != "x86_64" and (is_tegra(facts) or not public.replace(".", "").isdigit() or label[:2] not in ("", "cu")):
+        return None  # a build by NVIDIA, for a Jetson or from its containers, which the table does not list
+    cuda, system = minor(build.cuda), known(machine.system)
+    row = torch_archs(facts.matrix, public, cuda, "windows" if system == "Windows" else "linux", arch)
+    other = torch_archs(facts.matrix, public, cuda, "windows") if system is None and arch == "x86_64" else None
+    if row is None or other is None or not (extra := [each for each in other["sass"] if each not in row["sass"]]):
+        return row
+    # It may be either; what only one of them has is given the benefit of the doubt.
+    return {**row, "sass": sorted([*row["sass"], *extra], key=numbers), "measured": False}
 
 
 def _from_row(facts: Facts, build: FrameworkBuild, row: Row | None) -> GpuCode | None:

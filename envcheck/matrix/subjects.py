@@ -235,6 +235,11 @@ def _torch(sheet: Sheet, name: str, version: str) -> None:
         near_it = "" if row["torch"] in (version, line) else f", of {row['torch']}"
         sheet.say(f"CUDA {cuda}: GPU machine code ({read}{near_it})", row["sass"], row)
         sheet.say(f"CUDA {cuda}: PTX", row["ptx"], row)
+        for where, system, arch in (("Windows", "windows", "x86_64"), ("aarch64", "linux", "aarch64")):
+            other = torch_archs(matrix, version, cuda, system, arch)
+            if other is not None and (other["sass"], other["ptx"]) != (row["sass"], row["ptx"]):
+                sheet.say(f"CUDA {cuda}, {where}: GPU machine code", other["sass"], other)
+                sheet.say(f"CUDA {cuda}, {where}: PTX", other["ptx"], other)
         toolkit = matrix.row("cuda-toolkits", toolkit=cuda)
         if toolkit is not None:
             sheet.say(f"CUDA {cuda}: lowest Linux driver", toolkit["linux_driver_min"], toolkit)

@@ -73,11 +73,17 @@ def _capability(sheet: Sheet, cc: str) -> None:
             continue
         served.setdefault((how, build["source"], build["confidence"]), []).append(build)
     for (how, _, _), builds in served.items():
-        names = list(dict.fromkeys(f"{build['torch']} CUDA {build['cuda']}" for build in builds))
+        names = list(dict.fromkeys(f"{build['torch']} CUDA {build['cuda']}{_where(build)}" for build in builds))
         # The rows have notes of their own, which speak of one build each.
         sheet.say(f"torch builds that run on it ({how})", names, {**builds[-1], "note": None})
     if not served:
         sheet.answer.gaps.append(f"no torch build in our tables has code for compute capability {cc}")
+
+
+def _where(build: Row) -> str:
+    if build["os"] == "windows":
+        return " (Windows)"
+    return "" if build["arch"] == "x86_64" else f" ({build['arch']})"
 
 
 def driver(matrix: Matrix, version: str, *, windows: bool = False) -> Answer:

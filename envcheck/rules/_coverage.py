@@ -131,7 +131,8 @@ def _like_other_releases(
     """A torch build that is not listed: what all listed builds with this CUDA have in common."""
     from envcheck.facts.gpu_code import parse_target, runs_on
 
-    rows = matrix.rows("torch-archs", cuda=minor(build.cuda or "")) if len(numbers(build.cuda or "")) > 1 else []
+    some = len(numbers(build.cuda or "")) > 1
+    rows = matrix.rows("torch-archs", cuda=minor(build.cuda or ""), arch="x86_64") if some else []
     covered = [any(runs_on(target, sm) for target in row["sass"] or ()) for row in rows]
     if rows and not any(covered):
         have = sorted({parse_target(target)[0] for row in rows for target in row["sass"] or ()})

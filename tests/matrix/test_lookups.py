@@ -90,7 +90,7 @@ def test_every_gpu_has_a_listed_capability(matrix: Matrix) -> None:
         ("2.5.0+cu124", "12.4.1", "2.5.1", "5.0"),
         ("2.5.1", "11.8", "2.5", "3.7"),
         ("2.12.0", "13.0", "2.12.1", "7.5"),
-        ("1.7.1", "11.0", "1.7.1", "3.5"),
+        ("1.7.1", "11.0", "1.7.1", "3.7"),
     ],
 )
 def test_torch_archs(matrix: Matrix, version: str, cuda: str, row: str, first: str) -> None:
@@ -98,6 +98,31 @@ def test_torch_archs(matrix: Matrix, version: str, cuda: str, row: str, first: s
     assert found is not None
     assert found["torch"] == row
     assert found["sass"][0] == first
+
+
+@pytest.mark.parametrize(
+    ("version", "cuda", "system", "arch", "first"),
+    [
+        ("2.8.0", "12.8", "windows", "x86_64", "6.1"),
+        ("2.8.0", "12.8", "linux", "x86_64", "7.0"),
+        ("2.11.0", "12.8", "windows", "x86_64", "7.5"),
+        ("2.13.0", "13.0", "linux", "aarch64", "8.0"),
+        ("1.13.1", "11.7", "windows", "x86_64", "3.7"),
+    ],
+)
+def test_torch_archs_of_a_platform(matrix: Matrix, version: str, cuda: str, system: str, arch: str, first: str) -> None:
+    found = torch_archs(matrix, version, cuda, system, arch)
+    assert found is not None
+    assert found["sass"][0] == first
+
+
+def test_builds_for_windows_and_linux_differ_in_ptx(matrix: Matrix) -> None:
+    windows, linux = torch_archs(matrix, "2.0.1", "11.8", "windows"), torch_archs(matrix, "2.0.1", "11.8")
+    assert windows is not None
+    assert linux is not None
+    assert windows["ptx"] == ["3.7"]
+    assert not linux["ptx"]
+    assert torch_archs(matrix, "2.13.0", "13.0", "windows", "aarch64") is None
 
 
 @pytest.mark.parametrize(
