@@ -16,18 +16,16 @@ from envcheck.probes.log import Log
 from envcheck.probes.redact import redact
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "standin"))
-from standin_driver import StandIn, gpu
+from standin_driver import StandIn, gpu, machine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the stand-in driver is found through LD_LIBRARY_PATH")
 
-HEALTHY: dict[str, str | int] = {"driver": "550.54.15", "nvml": "12.550.54.15", "cuda": 12040}
+HEALTHY = machine("550.54.15", smi=0)
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> StandIn:
-    return StandIn(
-        tmp_path, "550.54.15", {**HEALTHY, **gpu(0), **gpu(1, name="NVIDIA A100-SXM4-40GB", cc="8 0", mig=0)}
-    )
+    return StandIn(tmp_path, {**HEALTHY, **gpu(0), **gpu(1, name="NVIDIA A100-SXM4-40GB", cc="8 0", mig=0)})
 
 
 def probe(driver: StandIn, **env: str) -> tuple[nvidia.NvidiaDriver, object, Log]:
