@@ -128,6 +128,10 @@ WORLD = frozenset(
             "mmcv-full",
             "mmdet",
             "mmengine",
+            "mmsegmentation",
+            "mmpose",
+            "mmcls",
+            "mmpretrain",
             "detectron2",
         ),
         *("opencv-python", "opencv-python-headless", "opencv-contrib-python", "xgboost", "lightgbm", "ultralytics"),
@@ -150,7 +154,7 @@ def home(unmet: Unmet, matrix: Matrix) -> str:
     if need.name == "numpy" and _is_abi_break(unmet, matrix):
         return "numpy-abi"
     if need.package in FRAMEWORK_PAIRS.get(need.name, ()) and (
-        need.origin != "runtime" or need.package in COMPILED_PAIRS
+        need.origin != "runtime" or need.package in COMPILED_PAIRS or need.package == "torchao"
     ):
         return "framework-pair-mismatch"
     return "package-conflict"
