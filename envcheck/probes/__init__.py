@@ -45,6 +45,9 @@ PROBES = (
     Probe("toolkits", "toolkits", "probe", (("stack", "toolkits"),), lane="toolkits"),
     Probe("libraries", "libraries", "probe", (("stack", "libraries"), ("stack", "cudnn")), packages=True),
     Probe("nvidia", "nvidia", "probe", (("machine", "nvidia"), ("machine", "gpus")), lane="nvidia"),
+    Probe("amd", "makers", "amd", (("machine", "amd"),)),
+    Probe("intel", "makers", "intel", (("machine", "intel"),)),
+    Probe("apple", "makers", "apple", (("machine", "system_version"), ("machine", "metal")), lane="nvidia"),
 )  # fmt: skip
 """What runs; the probes of a lane in this order: cheap and safe first."""
 

@@ -30,6 +30,10 @@ def merge(
         return answered if isinstance(answered, Absent) else Unknown(why)
     bus = pci.display_controllers(host, log)
     listed = bus if isinstance(bus, list) else []
+    if any(gpu.vendor != "nvidia" for gpu in listed):
+        from envcheck.probes.gpu_names import describe
+
+        describe(host, log, listed)
     board = pci.tegra(host, log)
     names = pci.names_of_module(host, log) if driver_here else {}
     for gpu in listed:

@@ -47,8 +47,8 @@ class Found(Struct, frozen=True):
         return self.real.rpartition("/")[2]
 
 
-PREFIXES = ("libcu", "libnccl", "libnv", "libiomp5", "libomp", "libgomp")
-"""Beginnings of the names of the libraries of CUDA, of the driver, of TensorRT and of OpenMP."""
+PREFIXES = ("libcu", "libnccl", "libnv", "libze_", "libiomp5", "libomp", "libgomp")
+"""Beginnings of the names of the libraries of CUDA, of the drivers, of TensorRT and of OpenMP."""
 
 C_LIBRARIES = ("libstdc++.so", "libc.so")
 """Also kept of the cache, for :mod:`envcheck.probes.userland`."""

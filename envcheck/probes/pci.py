@@ -156,7 +156,11 @@ def fill_unified_memory(host: Host, gpu: Gpu) -> None:
 
 
 def apple(host: Host, log: Log) -> list[Gpu] | Unknown:
-    """Apple silicon: the GPU is part of the chip."""
+    """A Mac's GPUs: those that system_profiler names, else the one in Apple's own chip."""
+    from envcheck.probes.apple import gpus
+
+    if isinstance(told := gpus(host, log), list):
+        return told
     with log.attempt("gpus", "sysctl machdep.cpu.brand_string") as attempt:
         ran = host.run(["sysctl", "-n", "machdep.cpu.brand_string"], timeout=2.0)
         brand = ran.stdout.strip()
@@ -164,4 +168,4 @@ def apple(host: Host, log: Log) -> list[Gpu] | Unknown:
             attempt.found(brand)
             return [Gpu(vendor="apple", name=brand)]
         attempt.absent(brand or ran.status)
-    return Unknown("GPUs of Intel Macs are not looked for")
+    return told

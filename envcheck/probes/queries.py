@@ -52,6 +52,11 @@ def query_statvfs(host: Host, path: str) -> dict[str, int]:
     return {"total": status.f_blocks * status.f_frsize, "available": status.f_bavail * status.f_frsize}
 
 
+def query_denied(host: Host, *paths: str) -> list[str]:
+    """Those of the paths that this process may not open for reading and writing."""
+    return [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]
+
+
 def query_cpu_count(host: Host) -> int:
     """Logical CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):

@@ -30,7 +30,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
         for row in probes.PROBES:
             if row.name in functions:
                 module = types.ModuleType(f"envcheck.probes.fake_{row.name}")
-                module.probe = functions[row.name]  # type: ignore[attr-defined]
+                setattr(module, row.function, functions[row.name])
                 monkeypatch.setitem(sys.modules, module.__name__, module)
                 rows.append(msgspec.structs.replace(row, module=f"fake_{row.name}"))
         monkeypatch.setattr(probes, "PROBES", tuple(rows))
@@ -39,7 +39,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
 
 def runs(snapshot: Snapshot) -> dict[str, str]:
-    return {run.probe: run.status for run in snapshot.probes if run.where.endswith(".probe")}
+    functions = {f"{row.module}.{row.function}" for row in probes.PROBES}
+    return {run.probe: run.status for run in snapshot.probes if run.where in functions}
 
 
 def test_here() -> None:
