@@ -236,10 +236,22 @@ def _pinned(facts: Facts, package: Package, prefix: str) -> str | None:
     """``==`` version that a package's own metadata pins, on this platform, for a distribution whose name begins so."""
     for line in known(package.requires) or ():
         if line.startswith(prefix):
-            stated, _, marker = line.partition(";")
-            pin = stated.partition("==")[2].partition(",")[0].strip(" ()=")
+            asked, _, marker = line.partition(";")
+            pin = asked.partition("==")[2].partition(",")[0].strip(" ()=")
             if pin and _applies(facts, marker.strip()):
                 return pin.partition(".*")[0]
+    return None
+
+
+def _lowest_major(package: Package, prefix: str) -> str | None:
+    """``13`` of ``nvidia-cuda-runtime-cu13~=13.0; extra == "cuda"``: extras count too, and any kind of lower bound."""
+    for line in known(package.requires) or ():
+        if line.startswith(prefix):
+            for clause in line.partition(";")[0].strip(" ()").split(","):
+                for sign in ("~=", ">=", "=="):
+                    bound = clause.partition(sign)[2].strip()
+                    if bound and numbers(bound):
+                        return str(numbers(bound)[0])
     return None
 
 
@@ -277,6 +289,11 @@ def _onnxruntime(facts: Facts, packages: Packages, package: Package, read: Build
         if files is not None and files.cuda:
             cuda, evidence = files.cuda, [*files.evidence, *evidence]
             cudnn = files.cudnn or cudnn
+        if not evidence and (cuda := _lowest_major(package, "nvidia-cuda-runtime")) is not None:
+            # A release that no table lists: what its extras would install is what it was built for.
+            confidence, cudnn = "medium", _lowest_major(package, "nvidia-cudnn")
+            text = f"onnxruntime-gpu {version} names the CUDA {cuda} runtime" + (f" and cuDNN {cudnn}" if cudnn else "")
+            evidence = [Evidence(text, "its own metadata")]
         if not evidence:
             confidence = "low"
             evidence = [Evidence("its version is not stated" if version is None else "no table lists this release")]

@@ -23,13 +23,14 @@ _BY_PACKAGE = {
     "tensorflow": ("cudart", "cublas", "cublasLt", "cufft", "cusolver", "cusparse"),
     "jax": ("cudart", "cublas", "cufft", "cusolver", "cusparse"),
     "cupy": ("cublas", "cufft", "curand", "cusolver", "cusparse", "nvrtc"),
+    "mxnet": ("cudart", "cublas", "cufft", "curand", "cusolver", "nvrtc"),
 }
 """Libraries (as in the table sonames) that a package loads, where the wheel itself was not read."""
 
 
 def kind_of(package: str) -> str:
     """``tensorflow-gpu`` is ``tensorflow``, ``cupy-cuda12x`` is ``cupy``, jaxlib and JAX's plugins are ``jax``."""
-    for kind in ("tensorflow", "cupy", "jax"):
+    for kind in ("tensorflow", "cupy", "jax", "mxnet"):
         if package.startswith(kind):
             return kind
     return package

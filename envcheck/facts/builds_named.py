@@ -1,0 +1,93 @@
+"""Builds whose own name or version tells the CUDA release: CuPy, JAX's plugins, MXNet and PaddlePaddle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from envcheck.core.report import Evidence
+from envcheck.facts.builds import FrameworkBuild, cite, from_files
+from envcheck.facts.builds import stated as version_and_label
+from envcheck.versions import canonical, numbers
+
+if TYPE_CHECKING:
+    from envcheck.core.snapshot import Build, Package
+    from envcheck.facts import Facts
+    from envcheck.facts.basics import Packages
+    from envcheck.facts.builds import Finder
+
+
+def finder(name: str) -> Finder | None:
+    """What tells the build of a package whose name begins like one of :data:`envcheck.facts.builds.NAMED`."""
+    if name in ("paddlepaddle", "paddlepaddle-gpu"):
+        return _paddle
+    if name.startswith("cupy-cuda"):
+        return _cupy
+    if name.startswith("mxnet-cu") and name[8:].removesuffix("mkl").isdigit():
+        return _mxnet
+    if name.startswith(("jax-cuda", "jax-rocm")) and name.endswith(("-plugin", "-pjrt")):
+        return _jax_plugin
+    return None
+
+
+def _jax_plugin(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
+    name = canonical(package.name)
+    version, _ = version_and_label(package)
+    major = name.partition("cuda")[2].partition("-")[0]
+    if not major.isdigit():
+        return FrameworkBuild(name, version, "rocm", None, None, None, "high", [Evidence(f"{name} is the ROCm plugin")])
+    evidence = [Evidence(f"{name} is the CUDA {major} plugin", "package name")]
+    return FrameworkBuild(name, version, "cuda", major, None, None, "high", evidence)
+
+
+def _cupy(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
+    name = canonical(package.name)
+    version, _ = version_and_label(package)
+    tail = name.partition("cuda")[2]
+    cuda = tail[:-1] if tail.endswith("x") else f"{tail[:-1]}.{tail[-1]}" if tail.isdigit() and len(tail) > 1 else None
+    text = f"{name} is built for CUDA {cuda}"
+    return FrameworkBuild(name, version, "cuda", cuda, None, False, "high", [Evidence(text, "package name")])
+
+
+def _mxnet(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
+    """``mxnet-cu112`` is the build for CUDA 11.2, ``mxnet-cu90mkl`` for 9.0; the libraries must be on the machine."""
+    name = canonical(package.name)
+    version, _ = version_and_label(package)
+    digits = name[8:].removesuffix("mkl")
+    stated = f"{digits[:-1]}.{digits[-1]}"
+    row = facts.matrix.row("mxnet", package=name, version=version.partition("+")[0]) if version else None
+    if row is None:
+        evidence = [Evidence(f"{name} is built for CUDA {stated}", "package name")]
+        return FrameworkBuild(name, version, "cuda", stated, None, False, "high", evidence)
+    # Up to 1.7 cuDNN is linked in: what lies on the machine does not matter. 1.8 was not read.
+    cudnn = row["cudnn"] if numbers(row["version"]) >= (1, 9, 1) else None
+    text = f"{name} {version} is built for CUDA {row['cuda']}" + (f" and cuDNN {cudnn}" if cudnn else "")
+    return FrameworkBuild(
+        name, version, "cuda", str(row["cuda"]), cudnn, False, row["confidence"], [cite(facts, row, text)]
+    )
+
+
+def _paddle(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
+    from envcheck.matrix.lookup import of_minor
+
+    name = canonical(package.name)
+    version, _ = version_and_label(package)
+    if name == "paddlepaddle":
+        evidence = [Evidence("paddlepaddle is the CPU build")]
+        return FrameworkBuild(name, version, "cpu", None, None, False, "high", evidence)
+    files = from_files(read)
+    if files is not None:
+        return replace(files, package=name, version=version or files.version)
+    release, post, digits = (version or "").partition("+")[0].partition(".post")
+    rows = [row for row in facts.matrix.rows("paddlepaddle") if (row["tag"] or "") == f"{post}{digits}".lstrip(".")]
+    row = of_minor(rows, "paddlepaddle_gpu", release)
+    if row is not None:
+        cuda, cudnn = str(row["cuda"]), str(row["cudnn"])
+        text = f"{name} {version} is built for CUDA {cuda} and cuDNN {cudnn}"
+        evidence = [cite(facts, row, text)]
+        return FrameworkBuild(name, version, "cuda", cuda, cudnn, None, row["confidence"], evidence)
+    known_suffix = digits.isdigit() and len(digits) in (2, 3) and digits not in ("97", "107")
+    stated = f"{digits[:-1]}.{digits[-1]}" if known_suffix else None
+    text = f"{name} {version} is built for CUDA {stated}" if stated else "its version does not say which CUDA it is for"
+    return FrameworkBuild(name, version, "cuda", stated, None, None, "high" if stated else "low", [Evidence(text)])
