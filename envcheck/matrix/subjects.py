@@ -13,6 +13,16 @@ from .ordering import public, release, sort_key
 from .query import Answer, Sheet, alike, near
 from .torch import torch_archs
 
+FAMILIES = {
+    **dict.fromkeys(("cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x"), "cupy"),
+    **dict.fromkeys(("tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel"), "tensorflow"),
+    **{
+        f"onnxruntime-{word}": "onnxruntime"
+        for word in ("azure", "cann", "coreml", "directml", "migraphx", "openvino", "rocm", "silicon", "training")
+    },
+}
+"""Packages whose releases stand in the tables of another one."""
+
 LISTS = {"image": "ngc-images", "instance": "cloud-instances", "notebook": "hosted-notebooks"}
 """Tables of places where a stack runs, by the word that people use."""
 
@@ -69,7 +79,7 @@ def _own_tables(sheet: Sheet, name: str, version: str) -> None:
     for table in matrix.tables():
         meta = matrix.meta(table)
         column = meta.key[0] if meta.key else ""
-        if column.replace("_", "-") != name or meta.type_of(column) != "version":
+        if column.replace("_", "-") not in (name, FAMILIES.get(name)) or meta.type_of(column) != "version":
             continue
         rows = matrix.rows(table)
         if not version:

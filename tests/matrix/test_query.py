@@ -93,6 +93,27 @@ def test_libraries(matrix: Matrix) -> None:
     assert value(ask(matrix, ["numpy", "1.26.4"]), "Requires-Python") == ">=3.9"
 
 
+@pytest.mark.parametrize(
+    ("name", "version", "label", "told"),
+    [
+        ("cupy-cuda12x", "13.6.0", "NumPy releases", "2.3"),
+        ("onnxruntime-directml", "1.20.0", "highest opset", "21"),
+        ("tensorflow-gpu", "2.10.0", "linux: cuDNN release", "8.1"),
+        ("paddlepaddle-gpu", "2.5.0", "11.2: cuDNN that the guide names", "8.2.1"),
+        ("mxnet-cu112", "1.9.1", "cuDNN of the build", "8.1.1"),
+        ("openvino", "2023.3.0", "operating systems", "CentOS 7"),
+    ],
+)
+def test_packages_whose_releases_stand_in_another_table(
+    matrix: Matrix, name: str, version: str, label: str, told: str
+) -> None:
+    assert told in str(value(ask(matrix, [name, version]), label))
+
+
+def test_openvino_is_no_onnx_runtime(matrix: Matrix) -> None:
+    assert not any("opset" in fact.name for fact in ask(matrix, ["openvino"]).facts)
+
+
 def test_packages_with_a_table_of_their_own(matrix: Matrix) -> None:
     answer = ask(matrix, ["tensorflow", "2.15"])
     assert value(answer, "linux: cuDNN release") == "8.9"
