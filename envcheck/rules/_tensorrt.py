@@ -76,5 +76,9 @@ def default_cuda(name: str, version: str | None, matrix: Matrix) -> int | None:
         name == "tensorrt" and version.startswith("8.6.") and version.count(".") > 2 and "post" not in version
     ):
         return None
+    if name == "tensorrt" and version.startswith("9."):
+        # 9.3.0.post12.dev1: the Dockerfiles of NVIDIA/TensorRT's release branches take post11 for CUDA 11, post12 for 12.
+        post = version.partition(".post")[2].partition(".")[0]
+        return int(post) if post in ("11", "12") else None
     rows = applying(matrix.rows("tensorrt-builds", package=name), version)
     return int(rows[0]["cuda_major"]) if rows else None

@@ -18,9 +18,9 @@ How to fix
     name that holds both. Or install the TensorRT release that built it.
 
 Exceptions
-    Engines built with VERSION_COMPATIBLE (8.6 and newer) run on newer releases of the same major, and from 8.6 on 10
-    and from 10 on 11; those built with AMPERE_PLUS run on every GPU from 8.0 on. Facts do not tell these options: where
-    they could help, the confidence is medium.
+    Engines built with VERSION_COMPATIBLE (8.6 and newer) run on newer releases of the same major, from 8.6 on 9 and
+    10, from 9 on 10 and from 10 on 11; those built with AMPERE_PLUS run on every GPU from 8.0 on. Facts do not tell
+    these options: where they could help, the confidence is medium.
 
 Sources
     TensorRT documentation, "Engine Compatibility".
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 FORMATS = ("engine", "plan", "trt", "tensorrt")
 """Words of a format that mean a serialised engine."""
 VERSION_COMPATIBLE_SINCE = (8, 6)
-BRIDGED = ((8, 10), (10, 11))
+BRIDGED = ((8, 9), (8, 10), (9, 10), (10, 11))
 """Majors that version-compatible engines cross."""
 
 
