@@ -77,7 +77,7 @@ def default_cuda(name: str, version: str | None, matrix: Matrix) -> int | None:
     ):
         return None
     if name == "tensorrt" and version.startswith("9."):
-        # 9.3.0.post12.dev1: the Dockerfiles of NVIDIA/TensorRT's release branches take post11 for CUDA 11, post12 for 12.
+        # 9.3.0.post12.dev1: the Dockerfiles of NVIDIA/TensorRT's branches take post11 for CUDA 11 and post12 for 12.
         post = version.partition(".post")[2].partition(".")[0]
         return int(post) if post in ("11", "12") else None
     rows = applying(matrix.rows("tensorrt-builds", package=name), version)
