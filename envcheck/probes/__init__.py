@@ -28,6 +28,8 @@ class Probe(Struct, frozen=True):
     """Where the results go, in order: (``machine`` or ``stack``, attribute)."""
     packages: bool = False
     """It wants the packages that were found as a third argument."""
+    asked: bool = False
+    """It runs only where somebody asks for it."""
     lane: str = ""
     """Probes of one lane run one after the other, the lanes side by side; what waits for commands has its own."""
 
@@ -48,6 +50,7 @@ PROBES = (
     Probe("amd", "makers", "amd", (("machine", "amd"),)),
     Probe("intel", "makers", "intel", (("machine", "intel"),)),
     Probe("apple", "makers", "apple", (("machine", "system_version"), ("machine", "metal")), lane="nvidia"),
+    Probe("imports", "imports", "probe", (("stack", "imports"),), packages=True, asked=True),
 )  # fmt: skip
 """What runs; the probes of a lane in this order: cheap and safe first."""
 
@@ -59,14 +62,16 @@ def collect(
     *,
     deadline: float | None = None,
     parts: Sequence[str] | None = None,
+    imports: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Snapshot:
     """A snapshot of the machine and of the stack of this interpreter.
 
-    ``deadline`` is a ``time.monotonic()`` value (default: the host's own); ``parts`` names the probes to run (all);
-    ``progress`` is called with the name of the probe that is running once half a second has passed, and for every
-    later one that takes long. A probe that raises, hangs or has no time left leaves unknown facts with the reason,
-    and the others their results. Raises ValueError for an unknown name in ``parts``.
+    ``deadline`` is a ``time.monotonic()`` value (default: the host's own); ``parts`` names the probes to run (all
+    but those that run only when asked for); ``imports`` asks for the import tests; ``progress`` is called with the name
+    of the probe that is running once half a second has passed, and for every later one that takes long. A probe that
+    raises, hangs or has no time left leaves unknown facts with the reason, and the others their results. Raises
+    ValueError for an unknown name in ``parts``.
     """
     from envcheck._version import __version__
     from envcheck.probes.log import Log
@@ -88,7 +93,7 @@ def collect(
     lanes: dict[str, list[Any]] = {}
     logs = []
     for probe in PROBES:
-        if parts is None or probe.name in parts:
+        if (imports or not probe.asked) if parts is None else probe.name in parts:
             logs.append(Log())
             lanes.setdefault(probe.lane, []).append(_job(probe, host, logs[-1], snapshot))
     # The commands of the other lanes are waited for while the first one reads files.

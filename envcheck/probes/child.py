@@ -16,6 +16,8 @@ GRACE = 0.5
 """Seconds after the kill in which a process may still be reaped; one in uninterruptible sleep is left behind."""
 _running: set[int] = set()
 """Process groups of commands that were started and not yet ended."""
+folders: set[str] = set()
+"""Temporary folders of commands that run."""
 left_behind: list[Popen[bytes]] = []
 """What could not be killed."""
 
@@ -79,9 +81,16 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
 
 
 def kill_all() -> None:
-    """End every command that still runs: their sessions are their own, so that Ctrl-C does not reach them."""
+    """End every command that still runs: their sessions are their own, so that Ctrl-C does not reach them.
+
+    Their temporary folders are removed too.
+    """
     for pid in tuple(_running):
         kill_group(pid)
+    for folder in filter(None, tuple(folders)):
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def kill_group(pid: int) -> None:

@@ -142,3 +142,10 @@ def query_nvml(host: Host) -> dict[str, Any]:
     from envcheck.probes import nvml
 
     return nvml.query_nvml(host)
+
+
+def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
+    """What happens when a module is imported, in a child; see :mod:`envcheck.probes.imports`."""
+    from envcheck.probes import imports
+
+    return imports.query_import(host, module, seconds)

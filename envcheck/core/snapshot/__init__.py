@@ -347,9 +347,12 @@ class ImportTest(_Part):
     outcome: str
     """``ok``, ``error`` (it raised), ``crash`` (a signal ended it), ``hang`` (it gave no answer) or ``exit``."""
     error: Text = NOT_STATED
-    """The last line of the traceback, or the name of the signal: ``SIGILL``."""
+    """What was raised, the loader's message before others, or the name of the signal: ``SIGILL``. Of an import that
+    worked: what it complained about, absent when it did not."""
     library: Text = NOT_STATED
     """The file that is at fault, where it can be told."""
+    compiled: Flag = NOT_STATED
+    """Whether compiled code of the package itself was loaded."""
     milliseconds: float = 0.0
 
 

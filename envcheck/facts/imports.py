@@ -1,0 +1,77 @@
+"""What the text of a failed import says is at fault: the loader's messages, of glibc, musl, macOS and Windows."""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+from envcheck.core.snapshot import ImportTest, Stack, known
+
+
+class Fault(Struct, frozen=True):
+    """The cause that a message names."""
+
+    kind: str
+    """``library`` (not found), ``version`` (of a symbol), ``symbol``, ``format`` (no library for this system),
+    ``instruction``, ``module`` (a Python package that is not there), ``numpy`` (compiled for another one) or empty."""
+    name: str = ""
+    """The missing library, symbol version, symbol or module."""
+    file: str = ""
+    """The library that asked for it."""
+
+
+_PATTERNS = (
+    ("version", r"version [`'](?P<name>[\w.]+)' not found \(required by (?P<file>[^)\n]+)\)"),
+    ("version", r"(?P<file>[^\s:]+): version [`'](?P<name>[\w.]+)' not found"),
+    ("library", r"(?P<name>[^\s:'\"]+): cannot open shared object file"),
+    ("library", r"Error loading shared library (?P<name>[^\s:]+): .*?\(needed by (?P<file>[^)\n]+)\)"),
+    ("library", r"Error loading shared library (?P<name>[^\s:]+):"),
+    ("library", r"Library not loaded: (?P<name>\S+)(?:\s+Referenced from: (?:<[^>]*> )?(?P<file>[^\s,]+))?"),
+    ("library", r"Could not load dynamic library '(?P<name>[^']+)'"),
+    ("library", r"[Ee]rror loading \"(?P<name>[^\"\n]+)\" or one of its dependencies"),
+    ("library", r"DLL load failed while importing (?P<file>\w+): The specified module"),
+    ("symbol", r"(?P<file>[^\s:]+): undefined symbol: (?P<name>[^\s,)]+)"),
+    ("symbol", r"Error relocating (?P<file>[^\s:]+): (?P<name>\S+): symbol not found"),
+    ("symbol", r"dlopen\((?P<file>[^,\s)]+)[^)]*\): [Ss]ymbol not found[^'_]*'?(?P<name>\w+)"),
+    ("symbol", r"DLL load failed while importing (?P<file>\w+): The specified procedure"),
+    ("format", r"(?P<file>[^\s:]+): (?:wrong ELF class|invalid ELF header|cannot enable executable stack|"
+               r"file too short|ELF load command|failed to map segment)"),
+    ("format", r"dlopen\((?P<file>[^,\s)]+)[^)]*\): .*?(?:incompatible architecture|mach-o)"),
+    ("numpy", r"compiled using NumPy 1|compiled against API version|_ARRAY_API not found|numpy\.dtype size changed|"
+              r"numpy\.core\.multiarray failed to import"),
+    ("instruction", r"SIGILL|[Ii]llegal instruction|baseline optimizations|"
+                    r"built using \w+ instructions, which your CPU|Missing required CPU features"),
+    ("module", r"No module named '(?P<name>[^']+)'"),
+)  # fmt: skip
+
+
+def fault_in(text: str) -> Fault:
+    """The first cause that a message names, the loader's before others; an empty kind when it names none.
+
+    >>> fault_in("ImportError: libcudnn.so.8: cannot open shared object file: No such file or directory")
+    Fault(kind='library', name='libcudnn.so.8', file='')
+    """
+    text = text[:20000]
+    for kind, pattern in _PATTERNS:
+        if found := re.search(pattern, text):
+            groups = found.groupdict()
+            return Fault(kind, (groups.get("name") or "")[:300], (groups.get("file") or "")[:500])
+    return Fault("")
+
+
+def fault_of(test: ImportTest) -> Fault:
+    """What is at fault in a test, by its error."""
+    return fault_in(known(test.error) or "")
+
+
+def found_missing(stack: Stack) -> list[str]:
+    """Libraries and symbol versions that import tests did not find, with those that were stated."""
+    missing = list(stack.missing_libraries)
+    for test in stack.imports:
+        if test.outcome == "ok":
+            continue
+        fault = fault_of(test)
+        if fault.name and fault.kind in ("library", "version"):
+            missing.append(fault.name.replace("\\", "/").rpartition("/")[2])
+    return list(dict.fromkeys(missing))
