@@ -175,7 +175,10 @@ class _Folder:
         start = head.find("\nRequires-Dist:")
         if start >= 0:
             for line in head[start + 1 :].split("\n"):
-                if line.startswith("Requires-Dist:") and ("extra" not in line or not _only_with_extra(line)):
+                if not line.startswith("Requires-Dist:"):
+                    continue
+                # What extras would bring of CUDA tells what onnxruntime-gpu was built for.
+                if "extra" not in line or line.startswith("nvidia-cud", 15) or not _only_with_extra(line):
                     package.requires.append(line[14:].strip())
 
     def _egg_requires(self, path: str) -> list[str]:

@@ -146,7 +146,14 @@ def framework_fix(
     if package == "torch":
         best = best_torch(matrix, installed, serves, gpus, python)
         return torch_install(*best, packages, f"the build for CUDA {best[1]} fits {for_whom}") if best else None
-    majors = [major for major in (13, 12, 11) if serves(f"{major}.1")]
+    from envcheck.rules._coverage import toolkit_side
+
+    shown = [gpu.sm for gpu in gpus if gpu.sm is not None]
+    majors = [
+        major
+        for major in (13, 12, 11)
+        if serves(f"{major}.1") and not any(toolkit_side(str(major), sm, matrix) for sm in shown)
+    ]
     if package == "onnxruntime-gpu":
         found = best_ort(matrix, majors, gpus)
         if found is None:

@@ -18,10 +18,12 @@ How to fix
 
 Exceptions
     What is installed under this Python is there, whatever the index says. A release with a source distribution is let
-    pass when its Requires-Python accepts this Python. PyTorch's index has wheels that the package index lacks.
+    pass when its Requires-Python accepts this Python, except Numba's, whose set-up refuses. PyTorch's index has wheels
+    that the package index lacks.
 
 Sources
-    File names and Requires-Python of every release on the package index; TensorRT's support matrix.
+    File names and Requires-Python of every release on the package index; TensorRT's support matrix; Numba's table of
+    supported versions.
 """
 
 from __future__ import annotations
@@ -100,6 +102,8 @@ def _supports(package: Wheels, row: Row, python: str, abi: str | None, matrix: M
     if accepted is False:
         return False
     offered = offers_python(row, python, abi)
+    if offered is False and _refuses(package, python, matrix) is not None:
+        return False
     if offered is False and (row["sdist"] or not row["python_tags"] or _on_own_index(package, python, matrix)):
         return True
     return None if accepted is None and offered else offered
@@ -122,6 +126,18 @@ def _listed(package: Wheels, matrix: Matrix) -> list[str] | None:
 
     row = tensorrt(matrix, package.version)
     return row["python"] if row and row["python"] else None
+
+
+def _refuses(package: Wheels, python: str, matrix: Matrix) -> Row | None:
+    """The row of a Numba release that is not made for this Python: its set-up refuses."""
+    if package.package != "numba" or package.version is None or len(numbers(python)) < 2:
+        return None
+    from envcheck.matrix.lookup import of_minor
+
+    row = of_minor(matrix.rows("numba"), "numba", package.version)
+    if row is None or any(_accepts(each.strip(), python) is not False for each in row["python"].split("||")):
+        return None
+    return row
 
 
 def _on_own_index(package: Wheels, python: str, matrix: Matrix) -> bool:
@@ -147,6 +163,9 @@ def _finding(package: Wheels, python: str, abi: str | None, columns: tuple[str, 
         needed = f"its wheels are for Python {_span(row['python_tags'])}"
     title, url, as_of = matrix.cite(row)
     evidence.append(Evidence(f"{package.package} {package.version}: {needed}", title, url, as_of))
+    if (refuses := _refuses(package, python, matrix)) is not None:
+        title, url, as_of = matrix.cite(refuses)
+        evidence.append(Evidence(f"numba {refuses['numba']} is for Python {refuses['python']}", title, url, as_of))
     free_threaded = " (free-threaded)" if abi is not None and abi.endswith("t") else ""
     return Finding(
         severity="error",

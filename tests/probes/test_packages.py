@@ -58,6 +58,7 @@ def test_a_distribution(tmp_path: Path) -> None:
         "Requires-Dist: numpy>=1.24,<3\n"
         'Requires-Dist: triton==3.1.0 ; platform_system == "Linux"\n'
         'Requires-Dist: opt-einsum>=3.3; extra == "opt-einsum"\n'
+        'Requires-Dist: nvidia-cudnn-cu13~=9.0; extra == "cudnn"\n'
         "Provides-Extra: opt-einsum\n"
         "Requires-Dist: a; extra == 'x' or os_name == 'nt'\n"
     )
@@ -69,6 +70,7 @@ def test_a_distribution(tmp_path: Path) -> None:
         requires=[
             "numpy>=1.24,<3",
             'triton==3.1.0 ; platform_system == "Linux"',
+            'nvidia-cudnn-cu13~=9.0; extra == "cudnn"',
             "a; extra == 'x' or os_name == 'nt'",
         ],
         requires_python=">=3.9",
