@@ -24,19 +24,24 @@ def fitting(matrix: Matrix, name: str) -> list[Row]:
     made: list[tuple[Row, list[str]]] | None = matrix.memo.get("gpus: words")
     if made is None:
         made = matrix.memo["gpus: words"] = [(row, _words(row["name"])) for row in matrix.rows("gpus")]
-    same = [row for row, own in made if own == words or (own[0] in _FILL and own[1:] == words)]
-    if same:
-        return same[:1]
+    known = {word for _, own in made for word in own}
+    # A form that no name has, as the SXM of an H100, says nothing.
+    words = [word for word in words if word in known or not _is_form(word)]
+    if not words or (set(words) <= _FILL and words not in [own for _, own in made]):
+        return []
     held: dict[int, list[Row]] = {}
     for row, own in made:
-        if set(words) <= set(own):
-            other = [word for word in own if word not in words and word not in _FILL and not _is_form(word)]
+        if all(word in own for word in words):
             # "laptop" and "ti" name other cards; a form (SXM4, 80GB) only narrows.
+            other = [word for word in own if word not in words and word not in _FILL and not _is_form(word)]
             held.setdefault(len(other), []).append(row)
     if held:
         return held[min(held)]
     found = find_gpu(matrix, name) or find_gpu(matrix, " ".join(words))
-    return [found] if found is not None else []
+    if found is not None:
+        return [found]
+    # "K40" is K40c, K40m and K40s.
+    return [row for row, own in made if all(any(word == each or word == each[:-1] for each in own) for word in words)]
 
 
 def merged(rows: list[Row]) -> Row | None:

@@ -14,7 +14,7 @@ _GPU_WORDS = ("rtx", "gtx", "geforce", "quadro", "tesla", "titan", "jetson", "ra
 
 def cuda_version(text: str) -> str:
     """``12.4 update 1``, ``12.4U1``, ``v12.4.1`` and ``cu124`` as a version (``12.4.1``, ``12.4``); others as given."""
-    words = text.lower().replace("update", " u").replace("cuda", " ").split()
+    words = text.lower().replace(",", ".").replace("update", " u").replace("cuda", " ").split()
     flat = "".join(words).removeprefix("v").removeprefix("-")
     digits = flat.removeprefix("cu")
     if flat != digits and digits.isdigit():
@@ -28,7 +28,7 @@ def cuda_version(text: str) -> str:
 
 def driver_version(text: str) -> str:
     """``R550``, ``r535 branch`` and ``v550.54`` as a version; others as given."""
-    flat = text.lower().removesuffix("branch").strip()
+    flat = text.lower().replace(",", ".").removesuffix("branch").strip()
     return flat[1:] if flat[:1] in ("r", "v") and flat[1:2].isdigit() else flat
 
 

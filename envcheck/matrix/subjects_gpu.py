@@ -37,10 +37,18 @@ def gpu(matrix: Matrix, name: str) -> Answer:
 
 
 def capability(matrix: Matrix, cc: str) -> Answer:
-    """A compute capability, ``8.9``; ``sm_89`` is understood."""
+    """A compute capability, ``8.9``; ``sm_89`` and the targets ``sm_100a`` and ``12.0f`` are understood."""
     text = cc.lower().removeprefix("sm_").removeprefix("compute_")
-    text = f"{text[:-1]}.{text[-1]}" if text.isdigit() and len(text) > 1 else text
-    sheet = Sheet(matrix, f"compute capability {text}")
+    suffix = text[-1:] if text[-1:] in ("a", "f") else ""
+    text = text.removesuffix(suffix)
+    if text.isdigit():
+        text = f"{text}.0" if int(text) < 20 else f"{text[:-1]}.{text[-1]}"
+    sheet = Sheet(matrix, f"compute capability {text}{suffix}")
+    target = matrix.row("sm-targets", target=text + suffix) if suffix else None
+    if suffix and target is None:
+        listed = [row["target"] for row in matrix.rows("sm-targets")]
+        raise QueryError(f"our tables have no target {text}{suffix}; they have {', '.join(listed)}")
+    sheet.columns(target, "kind", "runs_on")
     if matrix.row("compute-capabilities", cc=text) is None:
         return sheet.miss("compute-capabilities", "cc", text, "compute capability")
     _capability(sheet, text)

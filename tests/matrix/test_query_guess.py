@@ -59,6 +59,7 @@ def test_a_package_is_never_taken_for_something_else(matrix: Matrix) -> None:
         ("cu92", "9.2"),
         ("cu12", "12"),
         ("CUDA 12.4", "12.4"),
+        ("12,4", "12.4"),
         ("x", "x"),
     ],
 )
@@ -83,12 +84,27 @@ def test_versions_of_drivers(typed: str, version: str) -> None:
         ("A100-SXM4-40GB MIG 1g.5gb", ["A100-SXM4-40GB"]),
         ("K80", ["Tesla K80"]),
         ("A100 80GB", ["A100 80GB PCIe", "A100-SXM-80GB", "A100-SXM4-80GB"]),
+        ("H100 SXM5 80GB", ["H100 80GB HBM2e", "H100 80GB HBM3"]),
+        ("K40", ["Tesla K40c", "Tesla K40m", "Tesla K40s"]),
+        ("Quadro RTX 6000", ["Quadro RTX 6000"]),
         ("MI300X", []),
+        ("geforce", []),
         ("", []),
     ],
 )
 def test_gpus_as_people_name_them(matrix: Matrix, typed: str, names: list[str]) -> None:
     assert [row["name"] for row in fitting(matrix, typed)] == names
+
+
+@pytest.mark.parametrize(("typed", "cc"), [("sm_89", "8.9"), ("10", "10.0"), ("9", "9.0"), ("120", "12.0")])
+def test_capabilities_as_people_write_them(matrix: Matrix, typed: str, cc: str) -> None:
+    assert ask(matrix, ["cc", typed]).subject == f"compute capability {cc}"
+
+
+def test_targets_with_a_suffix(matrix: Matrix) -> None:
+    assert value(ask(matrix, ["sm_100f"]), "compute capabilities that run it") == ["10.0", "10.3"]
+    with pytest.raises(QueryError, match=r"no target 8\.0a"):
+        ask(matrix, ["cc", "sm_80a"])
 
 
 def test_several_products_of_one_name(matrix: Matrix) -> None:
