@@ -29,14 +29,15 @@ def fitting(matrix: Matrix, name: str) -> list[Row]:
     words = [word for word in words if word in known or not _is_form(word)]
     if not words or (set(words) <= _FILL and words not in [own for _, own in made]):
         return []
-    held: dict[int, list[Row]] = {}
-    for row, own in made:
-        if all(word in own for word in words):
-            # "laptop" and "ti" name other cards; a form (SXM4, 80GB) only narrows.
-            other = [word for word in own if word not in words and word not in _FILL and not _is_form(word)]
-            held.setdefault(len(other), []).append(row)
-    if held:
-        return held[min(held)]
+    for wanted in (words, [word for word in words if not _is_form(word)]):
+        held: dict[int, list[Row]] = {}
+        for row, own in made if wanted else ():
+            if all(word in own for word in wanted):
+                # "laptop" and "ti" name other cards; a form (SXM4, 80GB) only narrows.
+                other = [word for word in own if word not in wanted and word not in _FILL and not _is_form(word)]
+                held.setdefault(len(other), []).append(row)
+        if held:
+            return held[min(held)]
     found = find_gpu(matrix, name) or find_gpu(matrix, " ".join(words))
     if found is not None:
         return [found]

@@ -85,6 +85,7 @@ def test_versions_of_drivers(typed: str, version: str) -> None:
         ("K80", ["Tesla K80"]),
         ("A100 80GB", ["A100 80GB PCIe", "A100-SXM-80GB", "A100-SXM4-80GB"]),
         ("H100 SXM5 80GB", ["H100 80GB HBM2e", "H100 80GB HBM3"]),
+        ("H100 SXM", ["H100", "H100 80GB HBM2e", "H100 80GB HBM3", "H100 PCIe"]),
         ("K40", ["Tesla K40c", "Tesla K40m", "Tesla K40s"]),
         ("Quadro RTX 6000", ["Quadro RTX 6000"]),
         ("MI300X", []),
