@@ -1,22 +1,21 @@
 """Checks the tables in `matrices/`: ``python -m envcheck.matrix.lint [--fix] [DIRECTORY]``.
 
 Faults (exit code 1): unknown columns, wrong types, unknown sources, doubled ids, rows out of order, overlapping
-ranges, values that must rise and fall, dates in the future, CSV that is not in canonical form (``--fix`` rewrites it),
-tables that are more than 90 days past their `stale_after`. Warnings: tables past their `stale_after`, sources that no
-table uses.
+ranges, values that must rise and fall, dates in the future, files that are not in canonical form (``--fix`` rewrites
+them), tables that are more than 90 days past their `stale_after`. Warnings: tables past their `stale_after`, sources
+that no table uses.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import os
 import sys
 from typing import Any, NamedTuple
 
+from .canonical import canonical, row_order
 from .check import header_faults, row_faults
-from .model import COMMON, MatrixError, Row, TableMeta, row_id
+from .model import MatrixError, Row, TableMeta, row_id
 from .ordering import release, sort_key
 from .source import SourceStore
 
@@ -42,7 +41,7 @@ class Fault(NamedTuple):
 def lint(directory: str, *, fix: bool = False, today: str | None = None) -> list[Fault]:
     """Check every table in `directory`; return what is wrong.
 
-    `fix` rewrites CSV files in canonical form first. `today` is the date (ISO 8601) to judge staleness by.
+    `fix` rewrites files in canonical form first. `today` is the date (ISO 8601) to judge staleness by.
     """
     today = today or _today()
     store = SourceStore(directory)
@@ -60,7 +59,7 @@ def lint(directory: str, *, fix: bool = False, today: str | None = None) -> list
             if wrong:
                 continue
             if fix:
-                _rewrite(directory, store, meta)
+                _rewrite(directory, store, meta, set(sources))
             faults += _table_faults(directory, store, meta, set(sources), today)
             used |= _used_sources(store, meta)
         except MatrixError as error:
@@ -136,31 +135,15 @@ def _table_faults(directory: str, store: SourceStore, meta: TableMeta, sources: 
         if late > PATIENCE:
             what += f", {late} days past its stale_after"
         faults.append(Fault(f"{meta.id}.toml", what, warning=late <= PATIENCE))
-    path = os.path.join(directory, meta.id + ".csv")
-    if os.path.isfile(path):
-        with open(path, encoding="utf-8", newline="") as file:
-            if file.read() != canonical_csv(store, meta):
-                faults.append(Fault(f"{meta.id}.csv", "not in canonical form; run the linter with --fix"))
+    path, text = canonical(directory, store, meta)
+    with open(path, encoding="utf-8", newline="") as file:
+        if file.read() != text:
+            faults.append(Fault(os.path.basename(path), "not in canonical form; run the linter with --fix"))
     return faults
 
 
-def _sort_key(meta: TableMeta, row: Row) -> list[Any]:
-    """Return the sort key of a row: its key columns, versions and whole numbers by value."""
-    key: list[Any] = []
-    for column in meta.key:
-        value = row.get(column)
-        kind = meta.type_of(column)
-        if kind == "version":
-            key.append(sort_key(value or ""))
-        elif kind == "int":
-            key.append((value is not None, value or 0))
-        else:
-            key.append(" ".join(value) if isinstance(value, list) else str(value or ""))
-    return key
-
-
 def _order_faults(meta: TableMeta, rows: list[Row]) -> list[Fault]:
-    keys = [_sort_key(meta, row) for row in rows]
+    keys = [row_order(meta, row) for row in rows]
     return [
         Fault(row_id(meta.id, meta.key, row), "out of order: rows are sorted by key, versions as numbers")
         for before, after, row in zip(keys, keys[1:], rows[1:], strict=False)
@@ -224,34 +207,17 @@ def _ends_after(end: str, start: tuple[int, ...]) -> bool:
     return bound >= [*start, *[0] * len(bound)][: len(bound)]
 
 
-def canonical_csv(store: SourceStore, meta: TableMeta) -> str:
-    """Return the text of a CSV table in canonical form: columns and rows in order, few quotes, ``\\n``."""
+def _rewrite(directory: str, store: SourceStore, meta: TableMeta, sources: set[str]) -> None:
+    """Write a table in canonical form; one with faulty rows is left as it is."""
     data = store.data(meta.id, None)
-    own = [column.name for column in meta.columns]
-    filled = [name for name in COMMON if any(row[data.columns.index(name)] is not None for row in data.rows)]
-    names = own + filled
-    rows = [dict(zip(data.columns, values, strict=True)) for values in data.rows]
-    rows.sort(key=lambda row: _sort_key(meta, row))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in names])
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return " ".join(value)
-    return "" if value is None else str(value)
-
-
-def _rewrite(directory: str, store: SourceStore, meta: TableMeta) -> None:
-    path = os.path.join(directory, meta.id + ".csv")
-    if os.path.isfile(path):
-        text = canonical_csv(store, meta)
+    rows = [
+        {name: value for name, value in zip(data.columns, values, strict=True) if value is not None}
+        for values in data.rows
+    ]
+    path, text = (
+        canonical(directory, store, meta) if not any(row_faults(meta, row, sources) for row in rows) else ("", "")
+    )
+    if path:
         with open(path, "w", encoding="utf-8", newline="") as file:
             file.write(text)
         store.forget(meta.id)

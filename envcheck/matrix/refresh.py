@@ -21,7 +21,7 @@ from packaging.version import InvalidVersion, Version
 from envcheck.versions import canonical, numbers
 
 from . import derive, pip_client
-from .lint import canonical_csv
+from .canonical import canonical_csv
 from .model import COMMON, MatrixError, Row, row_id
 from .ordering import sort_key
 from .pip_client import File, RefreshError

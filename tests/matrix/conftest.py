@@ -55,8 +55,8 @@ kind = "old"
 [[row]]
 toolkit = "12.4"
 driver = "550.54.14"
-confidence = "medium"
 as_of = 2026-01-01
+confidence = "medium"
 
 [[row]]
 toolkit = "12.8"

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envcheck.matrix.lint import _order_faults, _rising_faults, canonical_csv, lint, main
+from envcheck.matrix import Matrix
+from envcheck.matrix.canonical import canonical_csv, canonical_toml
+from envcheck.matrix.lint import _order_faults, _rising_faults, lint, main
 from envcheck.matrix.model import COMMON, Data, meta_from_header
+from envcheck.matrix.source import SourceStore
 
 from .conftest import MATRICES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 Spoil = Callable[[str, str, str], Path]
 TODAY = "2026-02-01"
@@ -226,11 +236,12 @@ def test_what_the_fixer_writes_is_in_order(releases: list[tuple[int, int]]) -> N
 class Rows:
     """A store of one table."""
 
-    def __init__(self, rows: list[list[str | None]]) -> None:
+    def __init__(self, rows: list[list[Any]], columns: list[str] | None = None) -> None:
         self.rows = rows
+        self.columns = columns or ["release", *COMMON]
 
     def data(self, table: str, partition: str | None) -> Data:
-        return Data(["release", *COMMON], self.rows)
+        return Data(self.columns, self.rows)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=8, unique_by=lambda pair: pair[0]))
@@ -240,3 +251,52 @@ def test_what_must_rise_never_falls(pairs: list[tuple[int, int]]) -> None:
     rows = [{"by": f"1.{by}", "value": value} for by, value in pairs]
     values = [value for _, value in sorted(pairs)]
     assert bool(_rising_faults(meta, rows)) is (values != sorted(values))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("full = true\ncount = 3\n", "count = 3\nfull = true\n"),
+        ("count = 3", "count   =   3"),
+        ("count = 3", "count = 0x3"),
+        ('["3.5", "7.0"]', "['3.5',\n '7.0',]"),
+        ('"a note"', '"a \\u006eote"'),
+        ("as_of = 2026-01-01\n", 'as_of = "2026-01-01"\n'),
+        ("\n\n[[row]]", "\n\n\n[[row]]"),
+        ('toolkit = "10.0"', 'toolkit = "12.1"'),
+        ('toolkit = "10.0"', 'toolkit = "12.6"'),
+    ],
+)
+def test_the_form_of_toml_is_checked_and_mended(spoil: Spoil, old: str, new: str) -> None:
+    if new == 'toolkit = "12.6"':
+        spoil("toolkits.toml", 'driver = "410.48"', 'driver = "560.1"')
+    directory = spoil("toolkits.toml", old, new)
+    before = Matrix(SourceStore(str(directory))).rows("toolkits")
+    out_of_order = new == 'toolkit = "12.6"'
+    found = [str(fault) for fault in lint(str(directory), today=TODAY)]
+    if new != 'toolkit = "12.1"':
+        assert "toolkits.toml: not in canonical form; run the linter with --fix" in found
+    assert any("out of order" in each for each in found) is out_of_order
+    assert lint(str(directory), fix=True, today=TODAY) == []
+    after = Matrix(SourceStore(str(directory))).rows("toolkits")
+    assert sorted(after, key=str) == sorted(before, key=str)
+
+
+def test_comments_among_rows_are_not_lost(spoil: Spoil) -> None:
+    directory = spoil("toolkits.toml", "count = 3\n", "count = 3\n# measured twice\n")
+    text = (directory / "toolkits.toml").read_text(encoding="utf-8")
+    for fix in (False, True):
+        found = [str(fault) for fault in lint(str(directory), fix=fix, today=TODAY)]
+        assert any("a comment among the rows; write it as the note of a row" in each for each in found)
+    assert (directory / "toolkits.toml").read_text(encoding="utf-8") == text
+
+
+@given(st.dictionaries(st.sampled_from(["note", "withdrawn"]), st.text(min_size=1), max_size=2), st.lists(st.text()))
+def test_what_is_written_as_toml_reads_the_same(texts: dict[str, str], names: list[str]) -> None:
+    columns = {"release": "version", "names": "list", "n": "int", "b": "bool"}
+    meta = meta_from_header({"id": "t", "key": ["release"], "columns": columns})
+    row = {"release": "1.0", "names": names, "n": -3, "b": False, **texts}
+    order = [*columns, *COMMON]
+    store = Rows([[row.get(name) for name in order]], order)
+    written = canonical_toml(store, meta, "[table]\nid = 1\n\n[[row]]\n")  # type: ignore[arg-type]
+    assert tomllib.loads(written)["row"] == [row]
