@@ -56,7 +56,12 @@ def evaluate(
         findings.extend(found)
         explains[rule] = explained
     set_aside = [finding for finding in findings if finding.rule in ignored_ids]
-    kept = fold([finding for finding in findings if finding.rule not in ignored_ids], explains)
+    counted = [finding for finding in findings if finding.rule not in ignored_ids]
+    if snapshot.stack.imports:
+        from envcheck.observed import reconcile
+
+        counted = reconcile(counted, snapshot)
+    kept = fold(counted, explains)
     return Report(
         verdict=verdict_of(kept, outcomes),
         findings=kept,

@@ -9,6 +9,7 @@ from msgspec import Struct
 from envcheck.core.snapshot import (
     Absent,
     Flag,
+    ImportTest,
     Model,
     Package,
     Text,
@@ -128,7 +129,7 @@ def glibc(facts: Facts) -> Text:
         not known(land.libc_version) and known(land.distro) in ("alpine", "postmarketos")
     ):
         return Absent("the C library is musl")
-    if isinstance(land.libc_version, str):
+    if isinstance(land.libc_version, str | Absent):
         return land.libc_version
     distro, release = known(land.distro), known(land.distro_version)
     if distro and release:
@@ -192,3 +193,8 @@ def model(facts: Facts) -> Model | Absent:
     if all(isinstance(getattr(found, name), Unknown) for name in Model.__struct_fields__):
         return Absent("no model was named")
     return found
+
+
+def imports(facts: Facts) -> list[ImportTest] | Absent:
+    """The results of import tests."""
+    return facts.snapshot.stack.imports or Absent("no import was tested (--import)")

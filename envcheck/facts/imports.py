@@ -69,7 +69,7 @@ def found_missing(stack: Stack) -> list[str]:
     """Libraries and symbol versions that import tests did not find, with those that were stated."""
     missing = list(stack.missing_libraries)
     for test in stack.imports:
-        if test.outcome == "ok":
+        if test.outcome in ("ok", "untested"):
             continue
         fault = fault_of(test)
         if fault.name and fault.kind in ("library", "version"):

@@ -219,7 +219,12 @@ def libraries(facts: Facts) -> Libraries | Unknown:
     """
     stack = facts.snapshot.stack
     stated, packages = stack.libraries, facts.get("packages")
-    if isinstance(stated, Unknown) and not stack.missing_libraries and isinstance(packages, Unknown):
+    missing = stack.missing_libraries
+    if stack.imports:
+        from envcheck.facts.imports import found_missing
+
+        missing = found_missing(stack)
+    if isinstance(stated, Unknown) and not missing and isinstance(packages, Unknown):
         return stated
     names = names_of(facts.matrix)
     found = [item for library in known(stated) or () if (item := _on_disk(library, names)) is not None]
@@ -230,7 +235,7 @@ def libraries(facts: Facts) -> Libraries | Unknown:
         found += _from_torch(facts, names)
     return Libraries(
         found,
-        stack.missing_libraries,
+        missing,
         listed=not isinstance(stated, Unknown),
         complete=_complete(facts),
         names=names,

@@ -67,9 +67,7 @@ def probe(host: Host, log: Log, packages: list[Package] | Absent | Unknown) -> l
 
 
 def run_all(host: Host, log: Log, modules: dict[str, str]) -> list[ImportTest]:
-    """Import the modules (distribution -> module), several side by side; those for which no time was left are not in
-    the result, but in the log.
-    """
+    """Import the modules (distribution -> module), several side by side."""
     import threading
 
     until = time.monotonic() + ALTOGETHER if host.deadline is None else host.deadline
@@ -85,19 +83,18 @@ def run_all(host: Host, log: Log, modules: dict[str, str]) -> list[ImportTest]:
             left = until - time.monotonic()
             if left <= 0:
                 log.add("imports", "skipped", "no time was left", f"import {module}")
+                found[package] = untested(package, module, "no time was left")
                 continue
             try:
                 with log.attempt("imports", f"import {module}") as attempt:
                     answer = host.query("import", module, f"{min(left, EACH):.0f}")
-                    if str(answer.get("ended", "")).startswith("not started"):
-                        attempt.failed(answer["ended"])
-                        continue
                     test = found[package] = read(package, module, answer)
                     said = known(test.error) or ""
                     if test.outcome == "ok":
                         attempt.found(said)
                     else:
-                        attempt.failed(f"{test.outcome}: {said}", "timeout" if test.outcome == "hang" else "failed")
+                        status = {"hang": "timeout", "untested": "skipped"}.get(test.outcome, "failed")
+                        attempt.failed(f"{test.outcome}: {said}", status)
             except Exception:  # it is in the log
                 continue
 
@@ -107,6 +104,12 @@ def run_all(host: Host, log: Log, modules: dict[str, str]) -> list[ImportTest]:
     for thread in threads:
         thread.join(max(0.1, until - time.monotonic() + 1.2))
     return [found[package] for package in modules if package in found]
+
+
+def untested(package: str, module: str, why: str) -> ImportTest:
+    """What is known of an import that nobody tried."""
+    unknown = Unknown(why)
+    return ImportTest(package=package, module=module, outcome="untested", error=why, library=unknown, compiled=unknown)
 
 
 def _cores() -> int:
@@ -217,6 +220,8 @@ def read(package: str, module: str, answer: Any) -> ImportTest:
     """A test from what :func:`query_import` told; takes any JSON."""
     answer = answer if isinstance(answer, dict) else {}
     ended = str(answer.get("ended", "it was not said how it ended"))
+    if ended.startswith("not started"):
+        return untested(package, module, ended)
     seconds = answer.get("seconds")
     seconds = float(seconds) if isinstance(seconds, int | float) and 0 <= seconds < 1e6 else 0.0
     done = answer.get("done")

@@ -42,6 +42,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "ir-version-unsupported": ("model",),
     "hardware-feature-missing": ("gpus",),
     "insufficient-gpu-memory": ("model",),
+    "import-failure": ("imports",),
     "duplicate-openmp": (),
     "environment-drift": (),
 }

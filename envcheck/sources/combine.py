@@ -16,7 +16,8 @@ def combine(stack: Snapshot, machine: Snapshot) -> Snapshot:
     """
     from msgspec.structs import replace
 
-    shipped: Stack = stack.stack
+    # An import that worked there says nothing of this machine.
+    shipped: Stack = replace(stack.stack, imports=[])
     if not isinstance(shipped.container, str):
         # A virtual environment meets the C library, and the system's CUDA, of the place it is copied to.
         shipped = replace(

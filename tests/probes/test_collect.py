@@ -45,7 +45,7 @@ def runs(snapshot: Snapshot) -> dict[str, str]:
 
 def test_here() -> None:
     snapshot = collect(deadline=time.monotonic() + 30)
-    assert runs(snapshot) == {probe.name: "ok" for probe in probes.PROBES}, snapshot.probes
+    assert runs(snapshot) == {probe.name: "ok" for probe in probes.PROBES if not probe.asked}, snapshot.probes
     assert snapshot.created.endswith("Z")
     assert snapshot.envcheck
     assert isinstance(snapshot.machine.system, str)

@@ -345,7 +345,8 @@ class ImportTest(_Part):
     package: str
     module: str
     outcome: str
-    """``ok``, ``error`` (it raised), ``crash`` (a signal ended it), ``hang`` (it gave no answer) or ``exit``."""
+    """``ok``, ``error`` (it raised), ``crash`` (a signal ended it), ``hang`` (it gave no answer), ``exit`` or
+    ``untested`` (no time was left)."""
     error: Text = NOT_STATED
     """What was raised, the loader's message before others, or the name of the signal: ``SIGILL``. Of an import that
     worked: what it complained about, absent when it did not."""
