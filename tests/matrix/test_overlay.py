@@ -181,3 +181,11 @@ def test_ranges_with_an_included_end(pairs: list[tuple[int, int]]) -> None:
     held = [set(range(first, first + more + 1)) for first, more in pairs]
     shared = any(held[a] & held[b] for a in range(len(held)) for b in range(a))
     assert bool(overlap_faults(meta, rows)) is shared
+
+
+def test_the_example_of_the_documentation_loads(tmp_path: Path) -> None:
+    page = (MATRICES.parent / "docs" / "how-to" / "add-a-row.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    row = Matrix.load([write(tmp_path, example)]).row("torch-builds", torch="2.9.1")
+    assert row is not None
+    assert (row["cuda"], row["source"]) == ("12.9", "lab")
