@@ -71,6 +71,15 @@ def major(text: str) -> int:
     return found[0]
 
 
+def readable(text: str | None) -> str | None:
+    """The text if it begins with a number; what a broken driver or file gives for a version may be anything.
+
+    >>> readable("12.4"), readable("::.4"), readable(None)
+    ('12.4', None, None)
+    """
+    return text if text and numbers(text) else None
+
+
 def minor(text: str) -> str:
     """The first two numbers; of a version that has only one, that one. Raises ValueError when there is none.
 

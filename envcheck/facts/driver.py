@@ -7,7 +7,7 @@ from msgspec import Struct
 from envcheck.core.report import Evidence
 from envcheck.core.snapshot import Absent, Unknown, known
 from envcheck.facts import Facts
-from envcheck.versions import compare_numbers, minor, numbers
+from envcheck.versions import compare_numbers, minor, numbers, readable
 
 
 class Driver(Struct, frozen=True):
@@ -57,7 +57,7 @@ class Driver(Struct, frozen=True):
 
 def driver(facts: Facts) -> Driver | Absent | Unknown:
     found = facts.snapshot.machine.nvidia
-    version, cuda = known(found.version), known(found.cuda)
+    version, cuda = known(found.version), readable(known(found.cuda))
     if version is None and cuda is None:
         if isinstance(found.version, Absent):
             return found.version
@@ -82,7 +82,7 @@ def driver(facts: Facts) -> Driver | Absent | Unknown:
         cuda=cuda or own,
         cuda_read=cuda is not None,
         own_cuda=own,
-        user_mode=known(found.user_mode),
+        user_mode=readable(known(found.user_mode)),
         windows=windows,
         tegra=tegra,
         forward_compat=forward,
@@ -137,9 +137,9 @@ def _forward_compat(facts: Facts, own_cuda: str | None) -> str | None:
     found = facts.snapshot.machine.nvidia
     libcuda, user_mode, version, cuda = (
         known(found.libcuda),
-        known(found.user_mode),
-        known(found.version),
-        known(found.cuda),
+        readable(known(found.user_mode)),
+        readable(known(found.version)),
+        readable(known(found.cuda)),
     )
     if libcuda and "/compat/" in libcuda:
         return f"libcuda is loaded from {libcuda}"

@@ -9,7 +9,7 @@ from msgspec import Struct
 from envcheck.core.report import Evidence
 from envcheck.core.snapshot import Absent, Gpu, Unknown, known
 from envcheck.facts import Facts
-from envcheck.versions import numbers
+from envcheck.versions import numbers, readable
 
 if TYPE_CHECKING:
     from envcheck.matrix import Row
@@ -70,7 +70,7 @@ def _is_nvidia(gpu: Gpu) -> bool:
 
 
 def _view(facts: Facts, gpu: Gpu) -> GpuView:
-    name, cc = known(gpu.name) or "NVIDIA GPU", known(gpu.compute_capability)
+    name, cc = known(gpu.name) or "NVIDIA GPU", readable(known(gpu.compute_capability))
     memory = known(gpu.memory_mib)
     evidence = Evidence(f"{name}: compute capability {cc}", "GPU query") if cc else Evidence(name, "GPU query")
     if cc is None and (row := _listed(facts, gpu)) is not None:

@@ -42,6 +42,13 @@ class Ran(NamedTuple):
         return self.stderr.strip()[:200] or self.status
 
 
+def possible(path: str) -> str:
+    """The path, unless no file can be called so: paths are read from files, which may hold anything."""
+    if "\0" in path:
+        raise FileNotFoundError(2, "a path has no NUL", path)
+    return path
+
+
 class Host:
     """The live system."""
 
@@ -53,11 +60,11 @@ class Host:
 
     def read(self, path: str, limit: int = READ_LIMIT) -> str:
         """Text of a file, at most ``limit`` bytes, undecodable bytes as U+FFFD. Raises OSError."""
-        return self._bytes(path, limit).decode("utf-8", "replace")
+        return self._bytes(possible(path), limit).decode("utf-8", "replace")
 
     def read_bytes(self, path: str, limit: int = READ_LIMIT) -> bytes:
         """What a file holds, at most ``limit`` bytes. Raises OSError."""
-        return self._bytes(path, limit)
+        return self._bytes(possible(path), limit)
 
     def _bytes(self, path: str, limit: int) -> bytes:
         # O_NONBLOCK: a FIFO in the place of a file must not hang us.
@@ -73,7 +80,7 @@ class Host:
 
     def listdir(self, path: str) -> list[str]:
         """Sorted names in a folder. Raises OSError."""
-        return sorted(os.listdir(path))
+        return sorted(os.listdir(possible(path)))
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
@@ -83,7 +90,7 @@ class Host:
 
     def realpath(self, path: str) -> str:
         """The path with all links followed (of the part that exists)."""
-        return os.path.realpath(path)
+        return path if "\0" in path else os.path.realpath(path)
 
     def which(self, name: str) -> str | None:
         """The command that the PATH would run."""
