@@ -6,7 +6,7 @@ Sources, best first: NVML, nvidia-smi (when NVML did not answer), the device tre
 
 from __future__ import annotations
 
-from envcheck.core.snapshot import Absent, Gpu, Unknown
+from envcheck.core.snapshot import Absent, Gpu, PcieLink, Unknown
 from envcheck.probes import pci
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
@@ -88,26 +88,34 @@ def _same_as_any(gpu: Gpu, others: list[Gpu]) -> bool:
     return isinstance(gpu.pci_bus, str) and any(gpu.pci_bus == other.pci_bus for other in others)
 
 
+OF_DRIVER = (
+    "name", "compute_capability", "memory_mib", "memory_free_mib", "uuid", "mig", "mig_instances", "compute_mode",
+    "ecc", "persistence", "throttled", "used_by", "used_by_mib",
+)  # fmt: skip
+"""Facts that only an NVIDIA driver tells."""
+OTHERS = ("pci_id", "pci_bus", "virtual", "driver_model", "fabric", "kernel_driver", "target")
+
+
 def _unknowns(why: str) -> Gpu:
-    unknown = Unknown(why)
-    return Gpu(
-        name=unknown,
-        compute_capability=unknown,
-        memory_mib=unknown,
-        memory_free_mib=unknown,
-        uuid=unknown,
-        mig=unknown,
-        mig_instances=unknown,
-        compute_mode=unknown,
-    )
+    gpu = Gpu()
+    for name in OF_DRIVER:
+        setattr(gpu, name, Unknown(why))
+    return gpu
 
 
 def fill(gpu: Gpu, other: Gpu | None) -> None:
     """Facts that ``gpu`` lacks, from ``other``; a stated reason is better than "not stated"."""
     if other is None:
         return
-    for name in ("name", "compute_capability", "memory_mib", "memory_free_mib", "uuid", "pci_id", "pci_bus", "mig",
-                 "mig_instances", "compute_mode", "kernel_driver"):  # fmt: skip
-        mine, theirs = getattr(gpu, name), getattr(other, name)
-        if isinstance(mine, Unknown) and not (isinstance(theirs, Unknown) and theirs.why == "not stated"):
-            setattr(gpu, name, theirs)
+    for name in (*OF_DRIVER, *OTHERS):
+        _fill_one(gpu, other, name)
+    for name in gpu.pcie.__struct_fields__:
+        _fill_one(gpu.pcie, other.pcie, name)
+    gpu.mig_devices = gpu.mig_devices or other.mig_devices
+    gpu.uuid_prefixes = gpu.uuid_prefixes or other.uuid_prefixes
+
+
+def _fill_one(mine: Gpu | PcieLink, theirs: Gpu | PcieLink, name: str) -> None:
+    have, other = getattr(mine, name), getattr(theirs, name)
+    if isinstance(have, Unknown) and (not isinstance(other, Unknown) or (have.why == "not stated" != other.why)):
+        setattr(mine, name, other)

@@ -170,12 +170,17 @@ def _ask_nvml(host: Host, log: Log) -> dict[str, Any]:
         if not isinstance(answer, dict):
             attempt.failed("not an object")
             return {"ended": "failed: not an object"}
-        ended = str(answer.get("ended"))
-        if ended == "done":
+        ended, crashes = str(answer.get("ended")), answer.get("crashes")
+        steps = [*crashes] if isinstance(crashes, list) else []
+        if ended != "done":
+            steps.append([answer.get("during"), ended])
+        if not steps:
             attempt.found("done")
         else:
-            during = f" during {answer['during']}" if answer.get("during") else ""
-            attempt.failed(ended + during, "timeout" if ended.startswith("timeout") else "failed")
+            rows = [row for row in steps if isinstance(row, list) and len(row) == 2]
+            told = "; ".join(f"{row[1]} during {row[0]}" if row[0] else str(row[1]) for row in rows)
+            late = all(str(row[1]).startswith(("timeout", "no answer")) for row in rows)
+            attempt.failed(told, "timeout" if late else "failed")
         return answer
     return {"ended": "failed: the query failed"}
 
@@ -196,9 +201,15 @@ def _take_smi(
     ):
         if kind != "user" or isinstance(value, str):
             driver.sources.append(DriverSource(source=source, kind=kind, value=value))
-    if isinstance(smi.gpus, list) or (isinstance(smi.gpus, Absent) and not isinstance(gpus, list)):
+    if isinstance(gpus, list):
+        told = smi.gpus if isinstance(smi.gpus, list) else []
+        for gpu in gpus:
+            same = [one for one in told if isinstance(gpu.pci_bus, str) and one.pci_bus == gpu.pci_bus]
+            all_gpus.fill(gpu, next(iter(same or [one for one in told if one.index == gpu.index]), None))
+        return gpus + [one for one in told if one.index > max(gpu.index for gpu in gpus)], why
+    if not isinstance(smi.gpus, Unknown):
         return smi.gpus, "nvidia-smi"
-    return gpus, why if isinstance(gpus, list) else f"{why}; {smi.error or 'nvidia-smi told nothing'}"
+    return gpus, f"{why}; {smi.error or 'nvidia-smi told nothing'}"
 
 
 def _conclude(host: Host, driver: NvidiaDriver) -> None:

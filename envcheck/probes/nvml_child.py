@@ -1,15 +1,21 @@
-"""Asks libcuda and NVML; a stand-alone script, run as ``python -I -S -B nvml_child.py '["folder", ...]'``.
+"""Asks libcuda and NVML; a stand-alone script, run as ``python -I -S -B nvml_child.py '{"path": ["folder", ...]}'``.
 
 Both libraries may hang or end the process when a driver is broken, so nothing of envcheck's own process loads them.
-Every fact is one JSON line, written as soon as it is known; before each step stands a line ``{"begin": step}``, so
+Every fact is one JSON line, written as soon as it is known; before each call stands a line ``{"begin": step}``, so
 what was reached before a crash is kept and the step that crashed is known. The last line is ``{"done": true}``:
-without it the answer is not complete, whatever the exit code says.
+without it the answer is not complete, whatever the exit code says. A step that takes longer than its share ends the
+process by SIGALRM (where there are signals).
 
-The argument is a JSON list of folders to append to ``sys.path`` (-I and -S leave the site-packages out).
+The argument is a JSON object: ``path``, folders to append to ``sys.path`` (-I and -S leave the site-packages out);
+``skip``, steps to leave out because an earlier run ended there, and how; ``patience``, seconds that one step may take.
+
+Order: cuDriverGetVersion; NVML's versions; of every GPU what it is; then of every GPU what state it is in; last
+cuInit, which CUDA_VISIBLE_DEVICES of this process's environment bears on and which is the likeliest to crash.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -31,11 +37,47 @@ COMPUTE_MODES = {0: "Default", 1: "Exclusive_Thread", 2: "Prohibited", 3: "Exclu
 
 MAX_GPUS = 256
 MAX_MIG = 16
+MAX_PROCESSES = 1024
+SLOW_STEPS = {"nvmlInit": 1.75, "cuInit": 2.0, "cuDriverGetVersion": 1.25}
+"""Steps that wake up every GPU may take so many times longer than others."""
 
 
-def say(record: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(record) + "\n")
-    sys.stdout.flush()
+class Skipped(Exception):
+    """An earlier process ended in this step."""
+
+
+class Talk:
+    """The pipe to envcheck: a private copy of standard output, since a library may print to the real one."""
+
+    def __init__(self, skip: dict[str, str], patience: float) -> None:
+        self.skip, self.patience = skip, patience
+        try:
+            self.pipe = os.dup(1)
+            os.dup2(2, 1)
+        except OSError:
+            self.pipe = 1
+        try:
+            import signal
+
+            # The default action ends the process even while a library holds everything else up.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
+            self.alarm: Any = lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)
+        except (ImportError, AttributeError, OSError, ValueError):
+            self.alarm = lambda seconds: None  # Windows: only envcheck's deadline ends a hang
+
+    def say(self, record: dict[str, Any]) -> None:
+        data = json.dumps(record).encode() + b"\n"
+        while data:
+            data = data[os.write(self.pipe, data) :]
+
+    def begin(self, step: str) -> None:
+        """Raises Skipped for a step that is to be left out."""
+        ended = self.skip.get(step) or self.skip.get(step.partition(" ")[0])
+        if ended:
+            raise Skipped(f"asked, it ended the process: {ended}")
+        self.say({"begin": step})
+        self.alarm(self.patience * SLOW_STEPS.get(step, 1.0))
 
 
 def text(value: Any) -> str:
@@ -43,47 +85,102 @@ def text(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def loaded_from(*names: str) -> dict[str, str]:
-    """Name -> the file that this process has mapped for it (Linux)."""
-    found: dict[str, str] = {}
+def loaded_from(name: str) -> str | None:
+    """The file that this process has mapped for a library (Linux)."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
             for line in maps:
                 path = line[line.find("/") :].rstrip("\n") if "/" in line else ""
-                for name in names:
-                    if os.path.basename(path).startswith(name):
-                        found.setdefault(name, path)
+                if os.path.basename(path).startswith(name):
+                    return path
     except OSError:
         pass
-    return found
+    return None
 
 
-def ask_libcuda() -> None:
-    """cuDriverGetVersion: needs no cuInit and no device."""
-    say({"begin": "cuDriverGetVersion"})
-    import ctypes
+class Cuda:
+    """libcuda: what can be asked without a context."""
 
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        library = ctypes.CDLL(name)
-        version = ctypes.c_int(0)
-        code = int(library.cuDriverGetVersion(ctypes.byref(version)))
-    except (OSError, AttributeError) as error:
-        say({"libcuda": {"error": str(error)}})
-        return
-    answer: dict[str, Any] = {"version": version.value} if code == 0 else {"error": f"CUDA error {code}", "code": code}
-    path = loaded_from("libcuda.so").get("libcuda.so")
-    say({"libcuda": {**answer, **({"path": path} if path else {})}})
+    def __init__(self, talk: Talk) -> None:
+        self.talk = talk
+        self.library: Any = None
+
+    def version(self) -> None:
+        """cuDriverGetVersion: needs no cuInit and no device."""
+        import ctypes
+
+        try:
+            self.talk.begin("cuDriverGetVersion")
+            self.library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+            version = ctypes.c_int(0)
+            code = int(self.library.cuDriverGetVersion(ctypes.byref(version)))
+        except Skipped:
+            return
+        except (OSError, AttributeError) as error:
+            self.talk.say({"libcuda": {"error": str(error)}})
+            return
+        path = loaded_from("libcuda.so")
+        where = {"path": path} if path else {}
+        self.talk.say({"libcuda": ({"version": version.value} if code == 0 else self.failure(code)) | where})
+
+    def failure(self, code: int) -> dict[str, Any]:
+        name = self.name(code)
+        return {"error": f"CUDA error {code}" + (f" {name}" if name else ""), "code": code}
+
+    def name(self, code: int) -> str:
+        """``CUDA_ERROR_NO_DEVICE``; empty where libcuda does not say."""
+        import ctypes
+
+        try:
+            self.talk.begin("cuGetErrorName")
+            pointer = ctypes.c_char_p()
+            if self.library.cuGetErrorName(code, ctypes.byref(pointer)) == 0 and pointer.value:
+                return text(pointer.value)[:80]
+        except (Skipped, AttributeError):
+            pass
+        return ""
+
+    def devices(self) -> None:
+        """cuInit and what it offers to this process. It makes no context."""
+        if self.library is None:
+            return
+        import ctypes
+
+        try:
+            self.talk.begin("cuInit")
+            code = int(self.library.cuInit(0))
+            if code:
+                self.talk.say({"cuda": {"init": {"code": code, "name": self.name(code)}}})
+                return
+            self.talk.say({"cuda": {"init": None}})
+            self.talk.begin("cuDeviceGetCount")
+            count = ctypes.c_int(0)
+            code = int(self.library.cuDeviceGetCount(ctypes.byref(count)))
+            self.talk.say({"cuda": self.failure(code) if code else {"count": count.value}})
+            for index in range(min(count.value, MAX_GPUS) if code == 0 else 0):
+                self.talk.begin(f"cuDeviceGetPCIBusId {index}")
+                device, bus = ctypes.c_int(0), ctypes.create_string_buffer(64)
+                if self.library.cuDeviceGet(ctypes.byref(device), index):
+                    break
+                if self.library.cuDeviceGetPCIBusId(bus, 64, device) == 0:
+                    self.talk.say({"cuda bus": {str(index): text(bus.value)}})
+        except (Skipped, AttributeError):
+            pass
 
 
 class Nvml:
-    """The binding, with every call optional."""
+    def __init__(self, module: Any, talk: Talk) -> None:
+        self.module, self.talk = module, talk
 
-    def __init__(self, module: Any) -> None:
-        self.module = module
+    def call(self, function: str, *arguments: Any, about: str = "") -> Any:
+        self.talk.begin(f"{function} {about}".rstrip())
+        try:
+            return getattr(self.module, function)(*arguments)
+        except UnicodeDecodeError as error:
+            return text(error.object)
 
-    def call(self, function: str, *arguments: Any) -> Any:
-        return getattr(self.module, function)(*arguments)
+    def read(self, function: str, handle: Any, about: str, read: Callable[[Any], Any]) -> Any:
+        return read(self.call(function, handle, about=about))
 
     def error(self, error: BaseException) -> dict[str, Any]:
         """Code and text of what went wrong; the driver's text, which nvidia-smi prints too, before the binding's."""
@@ -91,7 +188,7 @@ class Nvml:
         if not isinstance(code, int):
             return {"code": None, "text": str(error) or type(error).__name__}
         try:
-            told = text(self.call("nvmlErrorString", code))
+            told = text(self.call("nvmlErrorString", code)) if code != 13 else "Function Not Found"
         except Exception:
             told = ""
         return {"code": code, "text": told or str(error)}
@@ -101,92 +198,178 @@ class Nvml:
         try:
             value = read()
         except Exception as error:
-            say({key: {"errors": {name: self.error(error)}}})
+            self.talk.say({key: {"errors": {name: self.error(error)}}})
             return None
-        say({key: {name: value}})
+        self.talk.say({key: {name: value}})
         return value
 
+    def processes(self, handle: Any, about: str) -> list[list[int]]:
+        """[process, bytes or -1] of those that have a CUDA context there, without envcheck itself."""
+        import ctypes
 
-def import_nvml() -> Nvml | None:
-    say({"begin": "import pynvml"})
+        kind = self.module.c_nvmlProcessInfo_v2_t
+        for version in ("_v3", "_v2"):
+            try:
+                function = self.module._nvmlGetFunctionPointer(f"nvmlDeviceGetComputeRunningProcesses{version}")
+            except self.module.NVMLError:
+                continue  # an older driver
+            count, room = ctypes.c_uint(MAX_PROCESSES), (kind * MAX_PROCESSES)()
+            self.talk.begin(f"nvmlDeviceGetComputeRunningProcesses{version} {about}")
+            code = function(handle, ctypes.byref(count), room)
+            if code:
+                raise self.module.NVMLError(code)
+            if count.value > MAX_PROCESSES:
+                raise ValueError(f"it counts {count.value} processes")
+            rows = [[int(row.pid), int(row.usedGpuMemory)] for row in room[: count.value]]
+            ours = (os.getpid(), os.getppid())
+            return [[pid, size if size < 2**62 else -1] for pid, size in rows if pid not in ours]
+        raise self.module.NVMLError(13)
+
+    def fabric(self, handle: Any, about: str) -> list[int]:
+        """[state, status] of the GPU's registration with the NVSwitch fabric."""
+        import ctypes
+
+        info = self.module.c_nvmlGpuFabricInfo_v2_t()
+        self.call("nvmlDeviceGetGpuFabricInfoV", handle, ctypes.byref(info), about=about)
+        return [int(info.state) & 0xFF, int(info.status)]
+
+    def reasons(self, handle: Any, about: str) -> int:
+        """Why the clocks are held down, as bits."""
+        try:
+            return int(self.call("nvmlDeviceGetCurrentClocksEventReasons", handle, about=about))
+        except Exception as error:
+            if getattr(error, "value", 13) != 13:
+                raise
+            return int(self.call("nvmlDeviceGetCurrentClocksThrottleReasons", handle, about=about))
+
+
+def import_nvml(talk: Talk) -> Nvml | None:
     try:
+        talk.begin("import pynvml")
         import pynvml
+    except Skipped:
+        return None
     except Exception as error:
-        say({"module": {"error": f"{type(error).__name__}: {error}"}})
+        talk.say({"module": {"error": f"{type(error).__name__}: {error}"}})
         return None
     missing = [name for name in NEEDED if not hasattr(pynvml, name)]
     # nvidia-ml-py is one file; the deprecated distribution "pynvml" is a folder of the same name and wins over it.
     deprecated = hasattr(pynvml, "__path__")
-    say({"module": {"path": text(getattr(pynvml, "__file__", "")), "deprecated": deprecated, "missing": missing}})
-    return None if missing else Nvml(pynvml)
+    talk.say({"module": {"path": text(getattr(pynvml, "__file__", "")), "deprecated": deprecated, "missing": missing}})
+    return None if missing else Nvml(pynvml, talk)
 
 
 def ask_nvml(nvml: Nvml) -> None:
-    say({"begin": "nvmlInit"})
     failure = None
     try:
         nvml.call("nvmlInit")
+    except Skipped:
+        return
     except Exception as error:
         failure = nvml.error(error)
-    path = loaded_from("libnvidia-ml.so").get("libnvidia-ml.so")
-    say({"nvml": {"init": failure, **({"path": path} if path else {})}})
+    path = loaded_from("libnvidia-ml.so")
+    nvml.talk.say({"nvml": {"init": failure, **({"path": path} if path else {})}})
     # These need no successful nvmlInit, only the library.
     if failure is None or failure["code"] != 12:
-        say({"begin": "nvmlSystemGetNVMLVersion"})
         nvml.tell("nvml", "nvml", lambda: text(nvml.call("nvmlSystemGetNVMLVersion")))
-        say({"begin": "nvmlSystemGetCudaDriverVersion_v2"})
         nvml.tell("nvml", "cuda", lambda: int(nvml.call("nvmlSystemGetCudaDriverVersion_v2")))
     if failure is not None:
         return
-    say({"begin": "nvmlSystemGetDriverVersion"})
     nvml.tell("nvml", "driver", lambda: text(nvml.call("nvmlSystemGetDriverVersion")))
-    say({"begin": "nvmlDeviceGetCount"})
-    count = nvml.tell("nvml", "count", lambda: int(nvml.call("nvmlDeviceGetCount"))) or 0
-    for index in range(min(count, MAX_GPUS)):
-        say({"begin": f"GPU {index}"})
-        ask_gpu(nvml, index)
-
-
-def ask_gpu(nvml: Nvml, index: int) -> None:
-    key = f"gpu {index}"
-    try:
-        handle = nvml.call("nvmlDeviceGetHandleByIndex", index)
-    except Exception as error:
-        say({key: {"errors": {"handle": nvml.error(error)}}})
-        return
-
-    def pci() -> list[str]:
-        info = nvml.call("nvmlDeviceGetPciInfo", handle)
-        number = int(info.pciDeviceId)
-        return [text(info.busId), f"{number & 0xFFFF:04x}:{number >> 16 & 0xFFFF:04x}"]
-
-    def memory() -> list[int]:
-        info = nvml.call("nvmlDeviceGetMemoryInfo", handle)
-        return [int(info.total), int(info.free)]
-
-    nvml.tell(key, "name", lambda: text(nvml.call("nvmlDeviceGetName", handle)))
-    nvml.tell(key, "uuid", lambda: text(nvml.call("nvmlDeviceGetUUID", handle)))
-    nvml.tell(key, "pci", pci)
-    nvml.tell(key, "cc", lambda: "{}.{}".format(*nvml.call("nvmlDeviceGetCudaComputeCapability", handle)))
-    nvml.tell(key, "memory", memory)
-    nvml.tell(key, "compute_mode", lambda: COMPUTE_MODES[int(nvml.call("nvmlDeviceGetComputeMode", handle))])
-    if nvml.tell(key, "mig", lambda: int(nvml.call("nvmlDeviceGetMigMode", handle)[0])) == 1:
-        nvml.tell(key, "mig_uuids", lambda: mig_uuids(nvml, handle))
-
-
-def mig_uuids(nvml: Nvml, handle: Any) -> list[str]:
-    """UUIDs of the MIG instances that exist; "" for one whose UUID is not told."""
-    found: list[str] = []
-    for place in range(min(int(nvml.call("nvmlDeviceGetMaxMigDeviceCount", handle)), MAX_MIG)):
+    count = nvml.tell("nvml", "count", lambda: int(nvml.call("nvmlDeviceGetCount")))
+    handles = []
+    # A count that is not told, or is none, is tried: the first number that is no GPU's ends it.
+    for index in range(MAX_GPUS if count is None else min(count, MAX_GPUS)):
         try:
-            instance = nvml.call("nvmlDeviceGetMigDeviceHandleByIndex", handle, place)
+            handles.append((index, nvml.call("nvmlDeviceGetHandleByIndex", index, about=str(index))))
+        except Exception as error:
+            failure = nvml.error(error)
+            if failure["code"] in (2, 6) and (count is None or count > MAX_GPUS):
+                break
+            nvml.talk.say({f"gpu {index}": {"errors": {"handle": failure}}})
+            if count is None or count > MAX_GPUS:
+                break
+            continue
+        ask_identity(nvml, *handles[-1])
+    for index, handle in handles:
+        ask_state(nvml, index, handle)
+
+
+def numbers(*names: str) -> Callable[[Any], list[int]]:
+    return lambda info: [int(getattr(info, name)) for name in names]
+
+
+def pci(info: Any) -> list[str]:
+    number = int(info.pciDeviceId)
+    try:
+        bus = text(info.busId)
+    except UnicodeDecodeError as error:
+        bus = text(error.object)
+    return [bus, f"{number & 0xFFFF:04x}:{number >> 16 & 0xFFFF:04x}"]
+
+
+def first(pair: Any) -> int:
+    return int(pair[0])  # of the current and the pending one
+
+
+NAME, UUID = ("name", "nvmlDeviceGetName", text), ("uuid", "nvmlDeviceGetUUID", text)
+MEMORY = ("memory", "nvmlDeviceGetMemoryInfo", numbers("total", "free"))
+IDENTITY = (
+    NAME,
+    UUID,
+    ("pci", "nvmlDeviceGetPciInfo", pci),
+    ("cc", "nvmlDeviceGetCudaComputeCapability", lambda pair: f"{pair[0]}.{pair[1]}"),
+    MEMORY,
+)
+SLICES = numbers("gpuInstanceSliceCount", "computeInstanceSliceCount", "memorySizeMB")
+INSTANCE = (UUID, NAME, MEMORY, ("slices", "nvmlDeviceGetAttributes", SLICES))
+STATE = (
+    ("compute_mode", "nvmlDeviceGetComputeMode", lambda mode: COMPUTE_MODES[int(mode)]),
+    ("ecc", "nvmlDeviceGetEccMode", first),
+    ("persistence", "nvmlDeviceGetPersistenceMode", int),
+    ("pcie_generation", "nvmlDeviceGetCurrPcieLinkGeneration", int),
+    ("pcie_generation_max", "nvmlDeviceGetMaxPcieLinkGeneration", int),
+    ("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", int),
+    ("pcie_width_max", "nvmlDeviceGetMaxPcieLinkWidth", int),
+    ("virtual", "nvmlDeviceGetVirtualizationMode", int),
+    ("model", "nvmlDeviceGetDriverModel", first),
+)
+"""Fact, function and how its answer is read."""
+
+
+def ask(nvml: Nvml, key: str, handle: Any, table: tuple[tuple[str, str, Callable[[Any], Any]], ...]) -> None:
+    about = key.partition(" ")[2]
+    for name, function, read in table:
+        nvml.tell(key, name, functools.partial(nvml.read, function, handle, about, read))
+
+
+def ask_identity(nvml: Nvml, index: int, handle: Any) -> None:
+    key, about = f"gpu {index}", str(index)
+    ask(nvml, key, handle, IDENTITY)
+    if nvml.tell(key, "mig", lambda: first(nvml.call("nvmlDeviceGetMigMode", handle, about=about))) == 1:
+        nvml.tell(key, "mig_instances", lambda: ask_mig(nvml, index, handle))
+
+
+def ask_mig(nvml: Nvml, index: int, handle: Any) -> int:
+    """The MIG instances that exist, each told under ``mig GPU PLACE``; their count."""
+    found = 0
+    for place in range(min(int(nvml.call("nvmlDeviceGetMaxMigDeviceCount", handle, about=str(index))), MAX_MIG)):
+        about = f"{index} {place}"
+        try:
+            instance = nvml.call("nvmlDeviceGetMigDeviceHandleByIndex", handle, place, about=about)
         except Exception:
             continue  # Not Found: this place is empty
-        try:
-            found.append(text(nvml.call("nvmlDeviceGetUUID", instance)))
-        except Exception:
-            found.append("")
+        found += 1
+        ask(nvml, f"mig {about}", instance, INSTANCE)
     return found
+
+
+def ask_state(nvml: Nvml, index: int, handle: Any) -> None:
+    key, about = f"gpu {index}", str(index)
+    ask(nvml, key, handle, STATE)
+    nvml.tell(key, "throttle", lambda: nvml.reasons(handle, about))
+    nvml.tell(key, "fabric", lambda: nvml.fabric(handle, about))
+    nvml.tell(key, "processes", lambda: nvml.processes(handle, about))
 
 
 def main() -> None:
@@ -197,14 +380,18 @@ def main() -> None:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here and leaves no core file
         except (ImportError, OSError, ValueError):
             pass
-    for folder in json.loads(sys.argv[1]):
+    wanted = json.loads(sys.argv[1])
+    for folder in wanted.get("path", ()):
         if folder not in sys.path:
             sys.path.append(folder)
-    ask_libcuda()
-    nvml = import_nvml()
+    talk = Talk(wanted.get("skip", {}), float(wanted.get("patience", 4.0)))
+    cuda = Cuda(talk)
+    cuda.version()
+    nvml = import_nvml(talk)
     if nvml is not None:
         ask_nvml(nvml)
-    say({"done": True})
+    cuda.devices()
+    talk.say({"done": True})
     # What a broken library does at exit must not change the answer.
     os._exit(0)
 

@@ -29,20 +29,18 @@ def _section(answer: dict[str, Any], name: str) -> dict[str, Any]:
 
 def take(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> tuple[list[Gpu] | Absent | Unknown, str]:
     """Sources 3: facts of the child's answer; the GPUs and, in words, why it told none."""
-    ended, during = str(answer.get("ended")), str(answer.get("during") or "")
-    stopped = f"the child process ended with {ended}" + (f" during {during}" if during else "")
-    if ended == "done":
-        stopped = ""
+    stopped = how_it_ended(answer)
     libcuda, module, nvml = _section(answer, "libcuda"), _section(answer, "module"), _section(answer, "nvml")
 
     served = cuda_version(libcuda.get("version"))
-    failure = str(libcuda.get("error") or stopped or "not told")
+    failure = str(libcuda.get("error") or _crash(answer, "cuDriverGetVersion") or stopped or "not told")
     if libcuda.get("code") == 34:
         failure += ": it is a stub library"
     _add(driver, log, "cuDriverGetVersion", "cuda", served or Unknown(failure[:200]))
     path = libcuda.get("path")
     if isinstance(path, str) and path:
         driver.libcuda, driver.user_mode = path, file_version(path)
+    _take_cuda(answer, driver, log)
 
     if "error" in module:
         binding = f"nvidia-ml-py could not be imported: {str(module['error'])[:200]}"
@@ -78,6 +76,54 @@ def take(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> tuple[list[G
     return from_nvml(answer), f"NVML: {why}"
 
 
+def how_it_ended(answer: dict[str, Any]) -> str:
+    """Why the answer is not whole, in words; empty where every question was asked and answered."""
+    crashes = answer.get("crashes")
+    ended, during = str(answer.get("ended")), str(answer.get("during") or "")
+    if isinstance(crashes, list):
+        # cuInit is asked last and of libcuda: what becomes of it says nothing of NVML.
+        of_nvml = [crash for crash in crashes if isinstance(crash, list) and not str(crash[:1]).startswith("['cu")]
+        if of_nvml and len(of_nvml[0]) == 2:
+            during, ended = map(str, of_nvml[0])
+    if ended == "done":
+        return ""
+    return f"the child process ended with {ended}" + (f" during {during}" if during else "")
+
+
+def _crash(answer: dict[str, Any], step: str) -> str:
+    """How a process ended in this step; empty where none did."""
+    crashes = answer.get("crashes")
+    rows = [*crashes] if isinstance(crashes, list) else []
+    rows.append([answer.get("during"), answer.get("ended")])
+    return next((str(row[1]) for row in rows if isinstance(row, list) and len(row) == 2 and row[0] == step), "")
+
+
+def _take_cuda(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> None:
+    """What cuInit and cuDeviceGetCount said to a process of this environment."""
+    cuda = _section(answer, "cuda")
+    init, crashed = cuda.get("init", ""), _crash(answer, "cuInit")
+    if isinstance(init, dict) and isinstance(init.get("code"), int):
+        driver.cu_init = f"{init['code']} {str(init.get('name') or '')[:80]}".strip()
+    elif crashed.startswith("signal"):
+        driver.cu_init = crashed
+    elif init is None and "init" in cuda:
+        driver.cu_init = Absent("cuInit succeeded")
+    else:
+        why = f"cuInit: {crashed}" if crashed else how_it_ended(answer) or "cuInit was not asked"
+        driver.cu_init = Unknown(why)
+    count = cuda.get("count")
+    if isinstance(count, int) and 0 <= count <= 1024:
+        driver.cuda_devices = count
+    elif isinstance(driver.cu_init, str):
+        driver.cuda_devices = 0
+    else:
+        why = driver.cu_init.why if isinstance(driver.cu_init, Unknown) else cuda.get("error") or "it was not told"
+        driver.cuda_devices = Unknown(str(why)[:200])
+    if "init" in cuda or crashed:
+        told = driver.cu_init if isinstance(driver.cu_init, str) else driver.cu_init.why
+        log.add("driver", "ok" if isinstance(driver.cu_init, Absent) else "failed", told, "cuInit")
+
+
 def _reason(nvml: dict[str, Any], key: str, why: str) -> str:
     error = _section(nvml, "errors").get(key)
     return f"NVML: {nvml_error(error) if error else why}"
@@ -94,7 +140,8 @@ def from_nvml(answer: dict[str, Any]) -> list[Gpu] | Absent | Unknown:
     nvml = answer.get("nvml")
     count = nvml.get("count") if isinstance(nvml, dict) else None
     rows = answer.get("gpus")
-    found = [_from_nvml(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    left_out = "it was not asked" if answer.get("ended") == "done" else "NVML did not get that far"
+    found = [_from_nvml(row, left_out) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     if found:
         return found
     if count == 0:
@@ -102,12 +149,14 @@ def from_nvml(answer: dict[str, Any]) -> list[Gpu] | Absent | Unknown:
     return Unknown("NVML told no devices")
 
 
-def _from_nvml(row: dict[str, Any]) -> Gpu:
+def _from_nvml(row: dict[str, Any], left_out: str) -> Gpu:
     errors = row.get("errors") if isinstance(row.get("errors"), dict) else {}
 
     def missing(name: str) -> Unknown:
         error = (errors or {}).get(name) or (errors or {}).get("handle")
-        return Unknown(f"NVML: {nvml_error(error)}") if error else Unknown("NVML did not get that far")
+        if error:
+            return Unknown(f"NVML: {nvml_error(error)}")
+        return Unknown(f"NVML gave {str(row[name])[:60]}" if name in row else left_out)
 
     def text(name: str) -> Text:
         value = row.get(name)
@@ -126,20 +175,33 @@ def _from_nvml(row: dict[str, Any]) -> Gpu:
         gpu.pci_bus, gpu.pci_id = normal_bus(str(address[0])), str(address[1])
     else:
         gpu.pci_bus = gpu.pci_id = missing("pci")
-    if isinstance(memory, list) and len(memory) == 2 and all(isinstance(size, int) for size in memory):
-        gpu.memory_mib, gpu.memory_free_mib = memory[0] // MIB, memory[1] // MIB
-    else:
-        gpu.memory_mib = gpu.memory_free_mib = missing("memory")
+    gpu.memory_mib, gpu.memory_free_mib = sizes(memory) or (missing("memory"), missing("memory"))
     mode = row.get("mig")
     if mode in (0, 1):
         gpu.mig = "enabled" if mode else "disabled"
         instances = row.get("mig_instances")
-        gpu.mig_instances = 0 if not mode else instances if isinstance(instances, int) else missing("mig_uuids")
+        if not mode:
+            gpu.mig_instances = 0
+        else:
+            sensible = isinstance(instances, int) and 0 <= instances < 64
+            gpu.mig_instances = int(instances or 0) if sensible else missing("mig_instances")
     elif nvml_code((errors or {}).get("mig")) == 3:
         gpu.mig = Absent("this GPU has no MIG")
     else:
         gpu.mig = missing("mig")
+    from envcheck.probes.nvml_state import take_state
+
+    take_state(gpu, row, missing, left_out)
     return gpu
+
+
+def sizes(memory: Any) -> tuple[int, int] | None:
+    """Total and free MiB of [bytes, bytes free]; None for what can be no memory of a GPU."""
+    if isinstance(memory, list) and len(memory) == 2 and all(isinstance(size, int) for size in memory):
+        total, free = memory
+        if 0 <= free <= total < 1 << 50:
+            return total // MIB, free // MIB
+    return None
 
 
 def nvml_code(error: Any) -> int | None:

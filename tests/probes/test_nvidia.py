@@ -48,6 +48,13 @@ def test_cuda_version(number: object, text: str | None) -> None:
     assert nvml_facts.cuda_version(number) == text
 
 
+def without_state(gpu: Gpu) -> Gpu:
+    """What the recordings of these tests do not hold, left out."""
+    state = ("ecc", "persistence", "virtual", "driver_model", "pcie", "throttled", "used_by", "used_by_mib", "fabric")
+    rest = {name: getattr(gpu, name) for name in gpu.__struct_fields__ if name not in state}
+    return Gpu(**rest)
+
+
 def test_all_sources_of_a_server(tmp_path: Path) -> None:
     parts = driver_files("470.82.01")
     host = recorded(
@@ -78,7 +85,8 @@ def test_all_sources_of_a_server(tmp_path: Path) -> None:
         DriverSource(source="NVML library", kind="user", value="470.82.01"),
         DriverSource(source="NVML CUDA", kind="cuda", value="11.4"),
     ]
-    assert gpus == [
+    assert isinstance(gpus, list)
+    assert [without_state(gpu) for gpu in gpus] == [
         Gpu(
             index=0,
             vendor="nvidia",

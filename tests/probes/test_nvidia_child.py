@@ -16,7 +16,7 @@ from envcheck.probes.log import Log
 from envcheck.probes.redact import redact
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "standin"))
-from standin_driver import StandIn, gpu, machine
+from standin_driver import StandIn, fault, full_gpu, gpu, machine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the stand-in driver is found through LD_LIBRARY_PATH")
 
@@ -70,8 +70,9 @@ def test_uuids_are_hashed_and_prefixes_of_the_environment_kept(driver: StandIn) 
     first, second = answer["gpus"]
     assert first["uuid"] == redact(token)
     assert first["uuid_prefixes"] == [redact("GPU-5ebe9f43"), redact(token)]
-    assert second["uuid_prefixes"] == [redact("GPU-5ebe9f43"), redact("MIG-aaaa1234")]
+    assert second["uuid_prefixes"] == [redact("GPU-5ebe9f43")]
     assert second["mig_instances"] == 2
+    assert [one.get("uuid_prefixes") for one in second["mig_devices"]] == [[redact("MIG-aaaa1234")], None]
 
 
 def test_mismatch_is_told_in_the_drivers_words(driver: StandIn) -> None:
@@ -111,23 +112,35 @@ def test_an_old_driver_lacks_functions(driver: StandIn) -> None:
 def test_what_was_told_before_a_crash_is_kept(driver: StandIn, what: str, ended: str) -> None:
     driver.answer({**HEALTHY, **gpu(0), "nvmlDeviceGetMemoryInfo.do": what})
     found, gpus, log = probe(driver)
-    assert found.nvml_error == Unknown(f"the child process ended with {ended} during GPU 0")
+    assert found.nvml_error == Unknown(f"the child process ended with {ended} during nvmlDeviceGetMemoryInfo 0")
     assert (found.version, found.cuda) == ("550.54.15", "12.4")
     assert isinstance(gpus, list)
     assert gpus[0].compute_capability == "8.6"
-    assert gpus[0].memory_mib == Unknown("NVML did not get that far")
+    assert gpus[0].compute_mode == "Default", "a second process went past the crash"
+    assert gpus[0].memory_mib == Unknown(f"NVML: asked, it ended the process: {ended}")
+    assert found.cu_init == Absent("cuInit succeeded")
     assert any(run.status == "failed" and ended in run.detail for run in log.runs)
+
+
+@pytest.mark.parametrize("what", ["abort", "segv", "exit", "hang"])
+def test_a_crash_for_one_gpu_costs_one_fact(driver: StandIn, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvml, "TIMEOUT", 2.0)
+    driver.answer({**HEALTHY, **full_gpu(0), **full_gpu(1), **fault("nvmlDeviceGetEccMode", what, at_call=1)})
+    _, gpus, _ = probe(driver)
+    assert isinstance(gpus, list)
+    assert [isinstance(gpu.ecc, Unknown) for gpu in gpus] == [False, True]
+    assert [gpu.persistence for gpu in gpus] == ["enabled", "enabled"]
 
 
 @pytest.mark.parametrize("what", ["hang", "ignore-term-and-hang"])
 def test_a_hang_ends_at_the_deadline(driver: StandIn, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvml, "TIMEOUT", 0.7)
+    monkeypatch.setattr(nvml, "TIMEOUT", 2.0)
     driver.answer({**HEALTHY, **gpu(0), "nvmlInitWithFlags.do": what})
     started = time.monotonic()
     found, gpus, log = probe(driver)
     assert time.monotonic() - started < 5
-    assert found.nvml_error == Unknown("the child process ended with timeout during nvmlInit")
-    assert found.cuda == "12.4"
+    assert found.nvml_error == Unknown("the child process ended with no answer in time during nvmlInit")
+    assert (found.cuda, found.cuda_devices) == ("12.4", 1), "cuInit is asked all the same"
     assert not isinstance(gpus, list)
     assert any(run.status == "timeout" for run in log.runs)
 
@@ -135,7 +148,9 @@ def test_a_hang_ends_at_the_deadline(driver: StandIn, what: str, monkeypatch: py
 def test_a_stub_libcuda_is_named(driver: StandIn) -> None:
     driver.answer({**HEALTHY, **gpu(0), "cuDriverGetVersion.error": 34})
     found, _, _ = probe(driver)
-    assert value_of(found, "cuDriverGetVersion") == Unknown("CUDA error 34: it is a stub library")
+    assert value_of(found, "cuDriverGetVersion") == Unknown(
+        "CUDA error 34 CUDA_ERROR_STUB_LIBRARY: it is a stub library"
+    )
     assert found.cuda == "12.4", "NVML told it"
 
 
@@ -191,7 +206,7 @@ def test_a_recording_of_it_replays_and_holds_no_uuid(driver: StandIn, tmp_path: 
 def test_lines_that_are_no_records_are_passed_over() -> None:
     out = 'WARNING: libfoo says hello\n[1, 2]\n"x"\n{"libcuda": 3}\n{"gpu x": {}}\n'
     out += '{"libcuda": {"version": 12040}}\n{"gpu 0"'
-    answer = nvml.gather(Ran("done", 0, out, ""), [])
+    answer = nvml.collect(Ran("done", 0, out, ""))
     assert answer == {"ended": "exit 0 before it was done", "during": "", "libcuda": {"version": 12040}}
-    assert nvml.gather(Ran("not-found", 127, "", "python was not found"), [])["ended"].startswith("not started")
-    assert nvml.gather(Ran("done", 1, "", "Traceback\nKeyError: 1\n"), [])["ended"] == "exit 1: KeyError: 1"
+    assert nvml.collect(Ran("not-found", 127, "", "python was not found"))["ended"].startswith("not started")
+    assert nvml.collect(Ran("done", 1, "", "Traceback\nKeyError: 1\n"))["ended"] == "exit 1: KeyError: 1"
