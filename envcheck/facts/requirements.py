@@ -219,6 +219,15 @@ class _Reader:
 
     def _tabled(self, name: str, version: str) -> Iterator[Need]:
         """From the row of this release, else from its neighbours."""
+        if len(numbers(version)) >= 3:
+            # torch has 550 rows of which a release has 20: most checks need no others.
+            exact = self.facts.matrix.rows("requires", package=name, version=version)
+            if any(not row["extra"] for row in exact):
+                for row in exact:
+                    wanted = not row["extra"] and row["requires"] in self.versions and row["specifier"]
+                    if wanted and (need := self._need(name, version, row, "table")):
+                        yield need
+                return
         rows = [row for row in self.facts.matrix.rows("requires", package=name) if not row["extra"]]
         mine = [row for row in rows if row["requires"] in self.versions and row["specifier"]]
         if not mine:

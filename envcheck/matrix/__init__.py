@@ -269,7 +269,7 @@ def _normal(kind: str, value: object) -> object:
 
 
 def _row(meta: TableMeta, columns: list[str], values: list[Any]) -> Row:
-    row: Row = {column.name: None for column in meta.columns}
+    row: Row = dict.fromkeys(meta.names)
     row.update(zip(columns, values, strict=False))
     row.pop("withdrawn", None)
     if row.get("source") is None:

@@ -120,6 +120,11 @@ class TableMeta(_Plain):
         self.rising = rising
         self.ranges = ranges
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return [column.name for column in self.columns]
+
     def type_of(self, column: str) -> str:
         """Return the type of `column`; raise KeyError when the table has no such column."""
         for each in self.columns:
@@ -201,8 +206,8 @@ def meta_from_header(header: dict[str, Any]) -> TableMeta:
 
 def row_id(table: str, key: tuple[str, ...], row: Row) -> str:
     """Return the id of a row: the table and the values of its key columns."""
-    parts = []
+    parts = [table]
     for column in key:
         value = row.get(column)
         parts.append(" ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value))
-    return "/".join([table, *parts])
+    return "/".join(parts)
