@@ -235,7 +235,7 @@ def _torch(sheet: Sheet, name: str, version: str) -> None:
         build = None
     if build is not None:
         sheet.say("default (Linux x86-64, package index)", f"CUDA {build['cuda']}" if build["cuda"] else None, build)
-        sheet.columns(build, "cudnn", "nccl", "triton", "cxx11_abi", "numpy2", "windows_cuda", "glibc")
+        sheet.columns(build, "cudnn", "nccl", "triton", "cxx11_abi", "numpy2", "windows_cuda", "aarch64_cuda", "glibc")
     for cuda in (variants or {}).get("cuda") or ():
         row = torch_archs(matrix, version, cuda)
         if row is None:
