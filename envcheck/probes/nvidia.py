@@ -19,21 +19,19 @@ from typing import Any
 
 from envcheck.core.snapshot import Absent, DriverSource, Gpu, NvidiaDriver, Text, Unknown
 from envcheck.probes import gpus as all_gpus
-from envcheck.probes import loader
+from envcheck.probes import loader, nvidia_nodes
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
 
 PROC_VERSION = "/proc/driver/nvidia/version"
 SYS_VERSION = "/sys/module/nvidia/version"
 LIBCUDA, LIBNVML = "libcuda.so.1", "libnvidia-ml.so.1"
-NODES = ("nvidia", "dxg", "nvmap", "nvhost-ctrl-gpu", "nvgpu")
-"""Beginnings of the names of device nodes; dxg is WSL's, the last three are Jetson's."""
 
 
 def probe(host: Host, log: Log) -> tuple[NvidiaDriver, list[Gpu] | Absent | Unknown]:
     """The driver and the GPUs; never raises for what it finds."""
     driver = NvidiaDriver()
-    driver.nodes = _nodes(host, log)
+    nvidia_nodes.device_nodes(host, log, driver)
     if host.platform == "darwin":
         none = Absent("macOS has no NVIDIA driver")
         driver.version = driver.cuda = driver.user_mode = driver.libcuda = none
@@ -57,20 +55,8 @@ def probe(host: Host, log: Log) -> tuple[NvidiaDriver, list[Gpu] | Absent | Unkn
     if not isinstance(driver.nvml_error, Absent) or isinstance(gpus, Unknown):
         gpus, why = _take_smi(host, log, driver, gpus, why)
     _conclude(host, driver)
+    driver.fabric_manager = nvidia_nodes.fabric_manager(host, log, driver.nodes, gpus)
     return driver, all_gpus.merge(host, log, gpus, why, driver_here=True)
-
-
-def _nodes(host: Host, log: Log) -> list[str] | Absent | Unknown:
-    if host.platform != "linux":
-        return Absent("this system has no such nodes")
-    with log.attempt("device nodes", "/dev") as attempt:
-        found = [f"/dev/{name}" for name in host.listdir("/dev") if name.startswith(NODES)]
-        if not found:
-            attempt.absent("no /dev/nvidia*")
-            return Absent("no /dev/nvidia*")
-        attempt.found(" ".join(found))
-        return found
-    return Unknown("/dev could not be read")
 
 
 def parse_proc_version(text: str) -> str | None:
@@ -104,6 +90,8 @@ def _kernel_module(host: Host, log: Log, driver: NvidiaDriver) -> bool:
                 value = Absent("not there")
                 raise
             loaded = True
+            if path == PROC_VERSION:
+                driver.module = nvidia_nodes.module_kind(text)
             version = parse_proc_version(text) if path == PROC_VERSION else text.strip()
             if version and is_version(version):
                 value = version

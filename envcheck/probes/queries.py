@@ -137,6 +137,11 @@ def query_platform_tags(host: Host) -> list[str]:
     return live_tags()
 
 
+def query_access(host: Host, *paths: str) -> list[str]:
+    """Those of these files that this process may not both read and write."""
+    return [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]
+
+
 def query_nvml(host: Host) -> dict[str, Any]:
     """NVML and cuDriverGetVersion, in a child; see :mod:`envcheck.probes.nvml`."""
     from envcheck.probes import nvml

@@ -22,6 +22,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from envcheck.probes.host import Host
 
@@ -98,7 +99,8 @@ class StandIn:
     the files; without them that of ``driver``), ``place`` (their folder below ``folder``), ``missing`` (functions that
     this driver does not have, separated by blanks), ``module`` (/proc/driver/nvidia/version; without it ``driver``;
     ``none``: not loaded), ``open`` (1: the open kernel module), ``nodes`` (names in /dev), ``wsl`` (1),
-    ``smi`` (0: without nvidia-smi).
+    ``smi`` (0: without nvidia-smi), ``denied`` (names in /dev that this process may not use), ``bound`` (kernel driver
+    of the GPUs on the PCI bus; ``none``), ``switch`` (1: an NVSwitch on the bus).
     """
 
     def __init__(self, folder: Path, description: Answers) -> None:
@@ -153,8 +155,11 @@ class StandIn:
                 self._write(f"{device}/vendor", "0x10de\n")
                 self._write(f"{device}/device", f"0x{pci[:4].lower()}\n")
                 bound = self.root / f"{device}/driver".lstrip("/")
-                if module != "none" and not bound.is_symlink():
-                    bound.symlink_to("../../../../bus/pci/drivers/nvidia")
+                kind = str(told.get("bound", "none" if module == "none" else "nvidia"))
+                if kind != "none" and not bound.is_symlink():
+                    bound.symlink_to(f"../../../../bus/pci/drivers/{kind}")
+        if told.get("switch"):
+            self._write("/sys/bus/pci/drivers/nvidia-nvswitch/0000:c0:00.0", "")
 
     def _write(self, path: str, text: str) -> None:
         target = self.root / path.lstrip("/")
@@ -189,7 +194,9 @@ class StandIn:
 
     def host(self, deadline: float | None = None, **env: str) -> StandInHost:
         """The live system with this machine's kernel module, device nodes and PCI bus in the place of its own."""
-        return StandInHost(self.root, {**self.env, **env}, deadline)
+        host = StandInHost(self.root, {**self.env, **env}, deadline)
+        host.denied = tuple(str(self.description.get("denied", "")).split())
+        return host
 
 
 class StandInHost(Host):
@@ -200,6 +207,8 @@ class StandInHost(Host):
     def __init__(self, root: Path, env: Mapping[str, str], deadline: float | None = None) -> None:
         super().__init__(env, deadline)
         self.root = root
+        self.denied: tuple[str, ...] = ()
+        """Names in /dev that this process may not use."""
 
     def _ours(self, path: str) -> str:
         is_ours = any(path == place or path.startswith((place + "/", place + "_")) for place in self.OURS)
@@ -216,6 +225,11 @@ class StandInHost(Host):
 
     def isdir(self, path: str) -> bool:
         return super().isdir(self._ours(path))
+
+    def query(self, name: str, *arguments: str) -> Any:
+        if name == "access":
+            return [path for path in arguments if path.removeprefix("/dev/") in self.denied]
+        return super().query(name, *arguments)
 
     def realpath(self, path: str) -> str:
         return super().realpath(self._ours(path)).removeprefix(os.path.realpath(self.root))
