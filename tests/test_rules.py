@@ -158,9 +158,12 @@ ASSUMED = {
         "missing-shared-library",
     },
     # Variables that nobody states are not set.
-    "env": {"driver-too-old", "gpu-arch-too-new", "gpu-arch-too-old", "hardware-feature-missing", "cpu-only-build"},
+    "env": {
+        *("driver-too-old", "gpu-arch-too-new", "gpu-arch-too-old", "hardware-feature-missing", "cpu-only-build"),
+        "rocm-target-missing",
+    },
     # Who names a GPU's model has a driver for it, and the other way round.
-    "driver": {"cpu-only-build"},
+    "driver": {"cpu-only-build", "gpu-vendor-mismatch"},
     # A GPU build is there to use a GPU, unless it is stated that there is none.
     "gpus": {"cpu-only-build", "cuda-major-mismatch", "cudnn-mismatch", "missing-shared-library"},
     # A GPU of unknown size is no mere display card.

@@ -33,6 +33,7 @@ PROVIDERS = {
     "visible_gpus": "gpus",
     "amd_gpus": "makers",
     "intel_gpus": "makers",
+    "rocm_builds": "makers",
     "rocm_code": "makers",
     "builds": "builds",
     "cuda_builds": "builds",

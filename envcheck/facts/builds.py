@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from envcheck.core.report import Evidence
 from envcheck.core.snapshot import Absent, Build, Package, Unknown, known
 from envcheck.facts import Facts
-from envcheck.versions import canonical, minor, numbers
+from envcheck.versions import canonical, minor, numbers, readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,17 +125,17 @@ def from_files(build: Build | None) -> FrameworkBuild | None:
     """What the installed files themselves say: the best evidence."""
     if build is None:
         return None
-    variant, cuda, hip = known(build.variant), known(build.cuda), known(build.hip)
+    variant, cuda, hip = known(build.variant), readable(known(build.cuda)), known(build.hip)
     if variant is None and cuda is None and not isinstance(build.cuda, Absent):
         return None
     kind = variant or ("cuda" if cuda else "rocm" if hip else "cpu")
     text = f"built with CUDA {cuda}" if cuda else f"{kind} build"
     return FrameworkBuild(
         canonical(build.package),
-        known(build.version),
+        readable(known(build.version)),
         kind,
         cuda,
-        known(build.cudnn),
+        readable(known(build.cudnn)),
         None,
         "high",
         [Evidence(text, build.source)],
@@ -300,7 +300,8 @@ def _onnxruntime(facts: Facts, packages: Packages, package: Package, read: Build
         return FrameworkBuild(name, version, "cuda", cuda, cudnn, False, confidence, evidence)
     if files is not None:
         return replace(files, package=name, version=version or files.version, brings_cuda=False)
-    special = {"onnxruntime-directml": "directml", "onnxruntime-openvino": "openvino", "onnxruntime-rocm": "rocm"}
+    special = {"onnxruntime-directml": "directml", "onnxruntime-openvino": "openvino"}
+    special |= {"onnxruntime-rocm": "rocm", "onnxruntime-migraphx": "rocm"}
     if name == "onnxruntime-training":
         evidence = [Evidence("CPU and CUDA builds share a name")]
         return FrameworkBuild(name, version, None, None, None, False, "low", evidence)
@@ -316,6 +317,8 @@ def _tensorflow(facts: Facts, packages: Packages, package: Package, read: Build 
     files = from_files(read)
     if files is not None:
         return replace(files, package=name, version=version or files.version, brings_cuda=None)
+    if name == "tensorflow-rocm":
+        return FrameworkBuild(name, version, "rocm", None, None, False, "high", [Evidence(f"{name} is the ROCm build")])
     if name in ("tensorflow-cpu", "tensorflow-intel", "tensorflow-macos"):
         return FrameworkBuild(name, version, "cpu", None, None, False, "high", [Evidence(f"{name} has no CUDA code")])
     parts = numbers(version or "")
@@ -387,6 +390,7 @@ _FINDERS: dict[str, Finder] = {
     "tensorflow-cpu": _tensorflow,
     "tensorflow-intel": _tensorflow,
     "tensorflow-macos": _tensorflow,
+    "tensorflow-rocm": _tensorflow,
     "jaxlib": _jaxlib,
     "tensorrt": _tensorrt,
     "tensorrt-cu11": _tensorrt,

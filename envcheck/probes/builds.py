@@ -88,6 +88,8 @@ def _torch(site: Site, name: str) -> list[Build]:
         build.variant = "cuda" if cuda else "rocm" if hip else "xpu" if xpu else "cpu"
         build.cuda = cuda or (_CPU if build.variant == "cpu" else Absent(f"a build for {build.variant}"))
         build.hip = hip or Absent("not a ROCm build")
+    if build.variant == "rocm" and (targets := rocm_targets(site.listdir("torch/lib/rocblas/library"))):
+        build.sass = targets
     # Older releases write the flag there that extensions must be compiled with; newer ones have no such line.
     config = site.read("torch/share/cmake/Torch/TorchConfig.cmake")
     if isinstance(config, str):
@@ -95,6 +97,21 @@ def _torch(site: Site, name: str) -> list[Build]:
         if flag in ("0", "1"):
             build.cxx11_abi = flag == "1"
     return [build]
+
+
+def rocm_targets(names: list[str]) -> list[str]:
+    """AMD GPU targets that the kernels of rocBLAS are there for, from the names of their files.
+
+    ``TensileLibrary_lazy_gfx90a.dat``, ``Kernels.so-000-gfx90a-xnack+.hsaco``. The scripts that build PyTorch's wheels
+    pack those files of rocBLAS that are for PyTorch's own targets.
+    """
+    found = set()
+    for name in names:
+        tail = name.rpartition("gfx")[2] if "gfx" in name else ""
+        digits = tail.partition(".")[0].partition("-")[0].partition("_")[0]
+        if 3 <= len(digits) <= 4 and digits.isalnum() and digits[0] in "123456789":
+            found.add("gfx" + digits)
+    return sorted(found, key=lambda target: (len(target), target))
 
 
 def _extension(folder: str, file: str = "version.py") -> _Reader:

@@ -17,6 +17,8 @@ RULES: dict[str, tuple[str, ...]] = {
     # Root causes first: the order in which findings of equal weight are shown.
     "nvml-driver-mismatch": (),
     "no-gpu-visible": ("cuda_builds",),
+    "amd-gpu-inaccessible": ("rocm_builds", "amd_gpus"),
+    "gpu-vendor-mismatch": ("builds",),
     "driver-too-old": ("cuda_users", "driver"),
     "platform-unsupported": ("packages",),
     "python-unsupported": ("packages",),
@@ -27,6 +29,8 @@ RULES: dict[str, tuple[str, ...]] = {
     "cpu-only-build": ("builds", "gpus"),
     "gpu-arch-too-new": ("cuda_users", "gpus"),
     "gpu-arch-too-old": ("cuda_users", "gpus"),
+    "rocm-target-missing": ("rocm_code", "amd_gpus"),
+    "mps-unavailable": ("builds",),
     "trt-unsupported-gpu": ("gpus",),
     "trt-cuda-mismatch": ("gpus",),
     "trt-engine-mismatch": ("model",),

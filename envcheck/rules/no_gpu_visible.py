@@ -142,11 +142,16 @@ def _not_given(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]:
 def _nothing(scene: Scene, toolkit: Toolkit | None) -> Iterator[Result]:
     """No GPU is known: there is none, or nobody said."""
     gpus, version = scene.snapshot.machine.gpus, scene.nvidia.version
+    # A list without a GPU of NVIDIA's says that there is none, unless its driver is there.
+    others = [known(gpu.name) or "a GPU of another maker" for gpu in gpus] if isinstance(gpus, list) else []
     none_found = isinstance(gpus, Absent) or (isinstance(gpus, Unknown) and isinstance(version, Absent))
+    none_found = none_found or bool(others and scene.driver is None)
     if not none_found and not _bare_container(scene, toolkit):
         yield Undecided(scene.subject, "gpus", "whether the machine has an NVIDIA GPU and a driver is not known")
         return
     why = next((fact.why for fact in (gpus, version) if isinstance(fact, Absent)), "no driver and no GPU are named")
+    if others:
+        why = f"there is {others[0]}"
     evidence = [Evidence(why, "GPU query")]
     hidden = scene.env.get("NVIDIA_VISIBLE_DEVICES")
     if hidden is not None and hidden.lower() in ("", "void", "none"):

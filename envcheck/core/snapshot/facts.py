@@ -113,6 +113,8 @@ def _read_os(section: Section, machine: Machine, stack: Stack) -> None:
         if head and tail[:1].isdigit() and isinstance(userland.distro_version, Unknown):
             name, userland.distro_version = head, tail
         userland.distro = _DISTROS.get(name, name)
+    if machine.system in ("Darwin", "Windows"):
+        machine.system_version = userland.distro_version
     # Inside a container, the distribution and its C library are the image's; only L4T tells the board below it.
     if isinstance(stack.container, str):
         stack.userland = userland
@@ -183,6 +185,7 @@ def _read_gpus(value: Any, where: str, notes: list[str]) -> list[Gpu] | Absent |
             "uuid": hash_uuids(uuid) if isinstance(uuid, str) else uuid,
             "mig": section.text("mig"),
             "pci_id": section.text("pci_id"),
+            "target": section.text("target"),
         }
         if count is not None and not 1 <= count <= 4096:
             raise SnapshotError(f"{section.path('count')} must be between 1 and 4096, not {count}")
