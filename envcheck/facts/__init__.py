@@ -30,6 +30,7 @@ PROVIDERS = {
     "driver": "driver",
     "gpus": "gpus",
     "has_gpu": "gpus",
+    "visibility": "gpus",
     "visible_gpus": "gpus",
     "amd_gpus": "makers",
     "intel_gpus": "makers",

@@ -12,6 +12,7 @@ from envcheck.facts import Facts
 from envcheck.versions import numbers, readable
 
 if TYPE_CHECKING:
+    from envcheck.facts.visible import Visible
     from envcheck.matrix import Row
 
 
@@ -106,35 +107,20 @@ def _data_center(name: str) -> bool | None:
     return True if first in ("l40s", "b300", "gh200", "gb200", "gb300") else None
 
 
-def visible_gpus(facts: Facts) -> list[GpuView] | Absent | Unknown:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves: the list ends at its first invalid entry; empty or -1 hides all."""
+def visibility(facts: Facts) -> Visible | Absent | Unknown:
+    """What CUDA_VISIBLE_DEVICES leaves, and where its list ended."""
+    from envcheck.facts.visible import evaluate
+
     found = facts.get("gpus")
     if isinstance(found, (Absent, Unknown)):
         return found
     variables = known(facts.get("env")) or {}
-    value = variables.get("CUDA_VISIBLE_DEVICES")
-    if value is None:
-        return list(found)
-    chosen: list[GpuView] = []
-    for entry in value.split(","):
-        match = _select(entry.strip(), found)
-        if match is None or match in chosen:
-            break
-        chosen.append(match)
-    return chosen
+    # The log tells that the variables were there when the GPUs were asked.
+    compared = bool(facts.snapshot.probes)
+    return evaluate(variables.get("CUDA_VISIBLE_DEVICES"), found, uuids_compared=compared)
 
 
-def _select(entry: str, found: list[GpuView]) -> GpuView | None:
-    if entry.isdigit():
-        by_index = [gpu for gpu in found if gpu.index == int(entry)]
-        return by_index[0] if by_index else None
-    if entry.startswith("MIG-"):
-        slices = [gpu for gpu in found if " MIG " in gpu.name or known(gpu.raw.mig) == "enabled"]
-        return slices[0] if slices else None
-    if entry.startswith("GPU-"):
-        named = [gpu for gpu in found if entry in gpu.raw.uuid_prefixes or known(gpu.raw.uuid) == entry]
-        if len(named) == 1:
-            return named[0]
-        # UUIDs that nobody read cannot be told to be wrong.
-        return found[0] if not named and all(not known(gpu.raw.uuid) for gpu in found) else None
-    return None
+def visible_gpus(facts: Facts) -> list[GpuView] | Absent | Unknown:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, as a CUDA program sees them: of one with MIG, an instance."""
+    found = facts.get("visibility")
+    return found if isinstance(found, (Absent, Unknown)) else list(found.gpus)
