@@ -19,21 +19,38 @@ Source = Snapshot | Mapping[str, Any] | str | os.PathLike[str]
 TIMEOUT = 20.0
 """Seconds after which a snapshot of this machine is given with what is known by then."""
 
+IMPORT_TIMEOUT = 120.0
+"""The same with import tests: a framework may take half a minute to import from a slow disk."""
 
-def snapshot(*, timeout: float = TIMEOUT, progress: Callable[[str], None] | None = None) -> Snapshot:
-    """This machine and the stack of this interpreter. Never raises for what is broken here: that becomes facts."""
+
+def snapshot(
+    *, imports: bool = False, timeout: float | None = None, progress: Callable[[str], None] | None = None
+) -> Snapshot:
+    """This machine and the stack of this interpreter. Never raises for what is broken here: that becomes facts.
+
+    ``imports``: import each installed framework, in a process of its own; ``timeout`` in seconds, by default 20, with
+    imports 120. ``CONDA_OVERRIDE_CUDA``, ``CONDA_OVERRIDE_GLIBC`` and ``UV_CUDA_DRIVER_VERSION`` are honoured; see
+    ``assumed`` of the snapshot.
+    """
     import time
 
     from envcheck.probes import collect
     from envcheck.probes.host import Host
 
+    if timeout is None:
+        timeout = IMPORT_TIMEOUT if imports else TIMEOUT
     deadline = time.monotonic() + timeout
-    return collect(Host(deadline=deadline), deadline=deadline, progress=progress)
+    found = collect(Host(deadline=deadline), deadline=deadline, imports=imports, progress=progress)
+    if any(name in os.environ for name in ("CONDA_OVERRIDE_CUDA", "CONDA_OVERRIDE_GLIBC", "UV_CUDA_DRIVER_VERSION")):
+        from envcheck.assume import from_environment
+
+        found = from_environment(found, os.environ)
+    return found
 
 
-def report(*, timeout: float = TIMEOUT) -> Report:
-    """Judge this stack on this machine; print the result or show it in a notebook."""
-    return check(timeout=timeout)
+def report(*, imports: bool = False, assume: Mapping[str, Any] | None = None, timeout: float | None = None) -> Report:
+    """Judge this stack on this machine; print the result or show it in a notebook. Options as for :func:`check`."""
+    return check(imports=imports, assume=assume, timeout=timeout)
 
 
 def check(
@@ -43,46 +60,64 @@ def check(
     machine: Source | None = None,
     select: str | Sequence[str] = (),
     ignore: str | Iterable[str] = (),
+    imports: bool = False,
+    assume: Mapping[str, Any] | None = None,
     matrix: Matrix | None = None,
-    timeout: float = TIMEOUT,
+    timeout: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Judge a snapshot, or any stack against any machine; what is not given is taken from here.
 
-    Raises :class:`envcheck.SnapshotError` when a source can't be read, ValueError for an unknown rule id or when
-    ``snapshot`` is given together with ``stack`` or ``machine``.
+    ``imports``: import each installed framework, in a process of its own; for the stack of here on the machine of
+    here. ``assume``: facts in place of those that were found, such as ``{"driver": "535.104.05", "gpu": "Tesla T4"}``;
+    see :mod:`envcheck.assume`. ``timeout``: as for :func:`snapshot`.
+
+    Raises :class:`envcheck.SnapshotError` when a source can't be read, ValueError for an unknown rule id, for an
+    assumption that can't be used, when ``snapshot`` is given together with ``stack`` or ``machine``, and for
+    ``imports`` of what is not here.
     """
     from envcheck.engine import evaluate
 
     if snapshot is not None and (stack is not None or machine is not None):
         raise ValueError("give either a snapshot or a stack and a machine, not both")
+    if imports and not all(source is None or source == "here" for source in (snapshot, stack, machine)):
+        raise ValueError("imports can be tested only of the stack of here on the machine of here")
     if matrix is None:
         from envcheck.matrix import Matrix
 
         matrix = Matrix.load()
     if snapshot is None:
         snapshot = combine(
-            resolve(stack, timeout=timeout, progress=progress),
+            resolve(stack, imports=imports, timeout=timeout, progress=progress),
             resolve(machine, timeout=timeout, progress=progress) if machine != stack else None,
         )
     if isinstance(select, str):
         select = (select,)
     if isinstance(ignore, str):
         ignore = (ignore,)
-    return evaluate(resolve(snapshot), matrix, select=select, ignore=ignore)
+    judged = resolve(snapshot, imports=imports, timeout=timeout, progress=progress)
+    if assume:
+        from envcheck.assume import assume as replace
+
+        judged = replace(judged, assume, matrix)
+    return evaluate(judged, matrix, select=select, ignore=ignore)
 
 
 def resolve(
-    source: Source | None, *, timeout: float = TIMEOUT, progress: Callable[[str], None] | None = None
+    source: Source | None,
+    *,
+    imports: bool = False,
+    timeout: float | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Snapshot:
-    """A snapshot from any source; None and ``"here"`` are this machine.
+    """A snapshot from any source; None and ``"here"`` are this machine, with import tests where they are asked for.
 
     Raises :class:`envcheck.SnapshotError`, and TypeError for what is no source.
     """
     if isinstance(source, Snapshot):
         return source
     if source is None or source == "here":
-        return _here(timeout=timeout, progress=progress)
+        return _here(imports=imports, timeout=timeout, progress=progress)
     if isinstance(source, Mapping):
         return Snapshot.from_facts(source)
     if not isinstance(source, str | os.PathLike):

@@ -40,7 +40,19 @@ class Settings:
     """What a run is to do."""
 
     # A plain class: making a named tuple's class costs a third of a millisecond at each start.
-    __slots__ = ("declare", "fail_on", "file", "ignore", "matrix_path", "select", "strict", "timeout")
+    __slots__ = (
+        "assume",
+        "assumed_by",
+        "declare",
+        "fail_on",
+        "file",
+        "ignore",
+        "imports",
+        "matrix_path",
+        "select",
+        "strict",
+        "timeout",
+    )
 
     def __init__(
         self,
@@ -51,10 +63,14 @@ class Settings:
         matrix_path: tuple[str, ...] = (),
         timeout: float | None = None,
         declare: tuple[str, ...] = (),
+        imports: bool = False,
+        assume: Mapping[str, tuple[str, ...]] | None = None,
         file: str = "",
+        assumed_by: str = "",
     ) -> None:
         """``select``: rules to run, all when empty; ``ignore``: rules whose findings are set aside, and why;
-        ``timeout``: seconds, None for the usual time; ``file``: where the settings were read.
+        ``timeout``: seconds, None for the usual time; ``imports``: whether to test imports; ``assume``: facts in place
+        of those found; ``file``: where the settings were read; ``assumed_by``: who states what is assumed.
         """
         self.select = select
         self.ignore: Mapping[str, str] = ignore or {}
@@ -63,6 +79,9 @@ class Settings:
         self.matrix_path = matrix_path
         self.timeout = timeout
         self.declare = declare
+        self.imports = imports
+        self.assume: Mapping[str, tuple[str, ...]] = assume or {}
+        self.assumed_by = assumed_by
         self.file = file
 
     def replace(self, **values: Any) -> Settings:
@@ -110,6 +129,15 @@ def _names(value: Any) -> tuple[str, ...]:
     return declared(_texts(value))
 
 
+def _assumed(value: Any) -> dict[str, tuple[str, ...]]:
+    from envcheck.assume import AssumptionError, normal
+
+    try:
+        return normal(value, "assume")
+    except AssumptionError as error:
+        raise ValueError(f"assumptions: {error}") from None
+
+
 def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e6:
         raise ValueError("a number of seconds above 0")
@@ -123,6 +151,12 @@ KEYS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "strict": ("true or false", "Fail when not everything could be checked (default: false).", _flag),
     "matrix-path": ("path, or list of paths", "TOML files with table rows of your own, from this folder.", _texts),
     "timeout": ("number", "Seconds for looking at this machine (default: 20).", _seconds),
+    "import": ("true or false", "Import each installed framework, in a process of its own (default: false).", _flag),
+    "assume": (
+        "table",
+        "Facts in place of those that are found, as for --assume: `driver`, `cuda`, `gpu` ...",
+        _assumed,
+    ),
     "declare": ("list of names", "What the job claims to have: unmet pytest markers of these names fail.", _names),
 }
 """Every key: what its value is, what it does, and how it is read (raises ValueError whose text follows "must be")."""
@@ -224,12 +258,14 @@ def _settings(table: dict[str, Any], path: str) -> Settings:
             hint = "; in this file write [envcheck]" if name == "tool" else similar(name, tuple(KEYS))
             raise ConfigError(f"{path}: there is no key {name!r}{hint}")
         try:
-            found[name.replace("-", "_")] = KEYS[name][2](value)
+            found["imports" if name == "import" else name.replace("-", "_")] = KEYS[name][2](value)
         except ValueError as error:
             raise ConfigError(f"{path}: {name} must be {error}") from None
     if "matrix_path" in found:
         folder = os.path.dirname(path)
         found["matrix_path"] = tuple(os.path.join(folder, each) for each in found["matrix_path"])
+    if "assume" in found:
+        found["assumed_by"] = os.path.basename(path)
     return Settings(**found)
 
 
@@ -242,22 +278,38 @@ def judge(
 ) -> Report:
     """:func:`envcheck.check` under these settings; ignored findings say why they are.
 
-    Raises :class:`envcheck.SnapshotError` and :class:`envcheck.matrix.MatrixError`.
+    Raises :class:`envcheck.SnapshotError`, :class:`envcheck.matrix.MatrixError` and
+    :class:`envcheck.assume.AssumptionError`.
     """
     from envcheck import api
 
+    imports = settings.imports and all(source is None or source == "here" for source in (stack, machine))
     matrix = None
     if settings.matrix_path:
         from envcheck.matrix import Matrix
 
         matrix = Matrix.load(settings.matrix_path)
+    if settings.assume:
+        from envcheck.assume import assume
+
+        if matrix is None:
+            from envcheck.matrix import Matrix
+
+            matrix = Matrix.load()
+        found = api.combine(
+            api.resolve(stack, imports=imports, timeout=settings.timeout, progress=progress),
+            api.resolve(machine, timeout=settings.timeout, progress=progress) if machine != stack else None,
+        )
+        stack = machine = assume(found, settings.assume, matrix, settings.assumed_by or "assume")
+        imports = False
     report = api.check(
         stack=stack,
         machine=machine,
         select=settings.select,
         ignore=settings.ignore,
+        imports=imports,
         matrix=matrix,
-        timeout=api.TIMEOUT if settings.timeout is None else settings.timeout,
+        timeout=settings.timeout,
         progress=progress,
     )
     if report.ignored:

@@ -15,7 +15,8 @@ then a need that is not met is a failure. A need whose fact is not known counts 
 what it lacks both count: on a machine without a GPU, `sm>=8.0` lacks `gpu`.
 
 The fixture `envcheck_snapshot` is this machine and stack. `--envcheck-snapshot FILE` takes them from a snapshot or a
-facts file instead, to see what a run would do elsewhere.
+facts file instead, to see what a run would do elsewhere. `--envcheck-import` imports each installed framework, in a
+process of its own, before the rules judge.
 
 Nothing of envcheck is imported, and nothing is looked at, before one of these is used.
 """
@@ -59,6 +60,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--envcheck-snapshot",
         metavar="FILE",
         help="Take machine and stack from this snapshot or facts file instead of from here.",
+    )
+    group.addoption(
+        "--envcheck-import",
+        action="store_true",
+        help="Import each installed framework, in a process of its own, and judge what happens.",
     )
     parser.addini("envcheck_declare", "What this job has, as for --envcheck-declare.", type="args", default=[])
     parser.addini("envcheck_strict", "As --envcheck-strict.", type="bool", default=False)
@@ -122,14 +128,27 @@ class State:
             from envcheck import api
             from envcheck.core.snapshot import SnapshotError
 
-            timeout = self.settings().timeout
+            settings, source = self.settings(), self.config.option.envcheck_snapshot
+            imports = not source and (self.config.option.envcheck_import or settings.imports)
             try:
-                self._snapshot = api.resolve(
-                    self.config.option.envcheck_snapshot, timeout=api.TIMEOUT if timeout is None else timeout
-                )
+                found = api.resolve(source, imports=imports, timeout=settings.timeout)
             except SnapshotError as error:
                 raise pytest.UsageError(f"--envcheck-snapshot: {error}") from None
+            self._snapshot = self.assumed(found)
         return self._snapshot
+
+    def assumed(self, found: Snapshot) -> Snapshot:
+        """The snapshot with what the configuration assumes."""
+        settings = self.settings()
+        if not settings.assume:
+            return found
+        from envcheck.assume import AssumptionError, assume
+        from envcheck.matrix import Matrix
+
+        try:
+            return assume(found, settings.assume, Matrix.load(settings.matrix_path), settings.assumed_by)
+        except AssumptionError as error:
+            raise pytest.UsageError(f"envcheck: {error}") from None
 
     def report(self) -> Report:
         if self._report is None:
@@ -138,7 +157,7 @@ class State:
 
             here = self.snapshot()
             try:
-                self._report = judge(self.settings(), stack=here, machine=here)
+                self._report = judge(self.settings().replace(assume={}), stack=here, machine=here)
             except MatrixError as error:
                 raise pytest.UsageError(f"envcheck: {error}") from None
         return self._report

@@ -38,6 +38,10 @@ def test_everything(top: Path) -> None:
         matrix-path = ["a.toml", "/b.toml"]
         timeout = 5
         declare = ["gpu", "Torch"]
+        import = true
+        [tool.envcheck.assume]
+        driver = "535.104.05"
+        gpu = ["Tesla T4", "Tesla T4"]
         [tool.envcheck.ignore]
         numpy-abi = "ticket 7"
         """
@@ -50,6 +54,9 @@ def test_everything(top: Path) -> None:
         "matrix_path": (os.path.join(top, "a.toml"), "/b.toml"),
         "timeout": 5.0,
         "declare": ("gpu", "torch"),
+        "imports": True,
+        "assume": {"driver": ("535.104.05",), "gpu": ("Tesla T4", "Tesla T4")},
+        "assumed_by": "pyproject.toml",
     }
     assert load(str(top)).file == str(top / "pyproject.toml")
 
@@ -151,6 +158,8 @@ def test_a_table_in_pyproject_must_be_one(top: Path) -> None:
 
 
 def test_every_key_has_a_setting_and_a_row() -> None:
-    assert {name.replace("-", "_") for name in KEYS} | {"file"} == set(Settings.__slots__)
+    assert {name.replace("-", "_").replace("import", "imports") for name in KEYS} | {"file", "assumed_by"} == set(
+        Settings.__slots__
+    )
     assert describe().count("\n") == len(KEYS) + 2
     assert "error" in FAIL_ON

@@ -13,6 +13,7 @@ import pytest
 
 from envcheck import api
 from envcheck.core.report import Outcome, Report
+from envcheck.core.snapshot import ImportTest, Snapshot
 from envcheck.rules import RULES
 
 sys.path.insert(0, str(Path(__file__).parent / "render"))
@@ -118,7 +119,7 @@ def test_the_check_comes_first_and_tests_still_run(pytester: pytest.Pytester, ru
     assert lines[-1].startswith("test_the_check_comes_first")
     assert lines[-2].startswith("envcheck::verdict PASSED")
     result.stdout.fnmatch_lines(
-        ["envcheck: ok (Ubuntu 20.04 x86_64; *", "envcheck: ok: nothing found*29 rules: 2 passed*"]
+        ["envcheck: ok (Ubuntu 20.04 x86_64; *", f"envcheck: ok: nothing found*{len(RULES)} rules: 2 passed*"]
     )
 
 
@@ -307,3 +308,24 @@ def test_workers(pytester: pytest.Pytester, run: Run) -> None:
             "*2 failed*1 error*",
         ]
     )
+
+
+def test_import_tests_and_assumptions(run: Run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def snapshot(*, imports: bool = False, **_: object) -> Snapshot:
+        asked.append(imports)
+        found = Snapshot.from_facts(SERVER)
+        found.stack.imports = [ImportTest(package="torch", module="torch", outcome="crash", error="SIGSEGV")] * imports
+        return found
+
+    monkeypatch.setattr(api, "_here", snapshot)
+    (pytester.path / "envcheck.toml").write_text('[assume]\ndriver = "550.54.14"\n')
+    pytester.makepyfile("def test_it(): pass")
+    assert run("--envcheck").ret == pytest.ExitCode.OK
+    result = run("--envcheck", "--envcheck-import")
+    result.stdout.fnmatch_lines(["*Importing torch 2.5.1+cu124 crashes with SIGSEGV*"])
+    assert asked == [False, True]
+    (pytester.path / "envcheck.toml").write_text('[assume]\ngpu = "no such GPU"\n')
+    result = run("--envcheck")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR

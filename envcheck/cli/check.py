@@ -40,8 +40,12 @@ def run(values: Mapping[str, Any]) -> int:
     """Check, print, and give the exit code. Raises what :mod:`envcheck.cli.errors` turns into a sentence."""
     if values["stack"] == values["machine"] == "-":
         raise UsageError("standard input can be the stack or the machine, not both")
-    settings = settings_of(values)
     stack, machine = values["stack"], values["machine"]
+    if values["import"] and not {stack, machine} <= {None, "here"}:
+        raise UsageError(
+            "--import tests this Python environment on this machine, not a STACK or MACHINE from elsewhere"
+        )
+    settings = settings_of(values)
     if "here" in (stack or "here", machine or "here"):
         from envcheck.cli.progress import Progress
 
@@ -71,6 +75,13 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
         given["timeout"] = seconds(values["timeout"])
     if values["matrix_path"]:
         given["matrix_path"] = values["matrix_path"]
+    if values["import"]:
+        given["imports"] = True
+    if values["assume"]:
+        from envcheck.assume import parse
+
+        given["assume"] = {**settings.assume, **parse(values["assume"])}
+        given["assumed_by"] = "--assume" + (f" and {settings.assumed_by}" if settings.assume else "")
     if values["strict"]:
         given["strict"] = True
     return settings.replace(**given)

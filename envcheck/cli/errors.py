@@ -35,13 +35,14 @@ def report_error(error: BaseException) -> int:
 
 def expected() -> tuple[type[BaseException], ...]:
     """Errors whose text was written for the user."""
+    from envcheck.assume import AssumptionError
     from envcheck.cli.check import UsageError
     from envcheck.cli.output import OutputError
     from envcheck.config import ConfigError
     from envcheck.core.snapshot import SnapshotError
     from envcheck.matrix.model import MatrixError, QueryError
 
-    return UsageError, OutputError, ConfigError, MatrixError, QueryError, SnapshotError
+    return AssumptionError, UsageError, OutputError, ConfigError, MatrixError, QueryError, SnapshotError
 
 
 def sentence(error: BaseException) -> str:

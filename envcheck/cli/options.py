@@ -81,6 +81,20 @@ VERBOSE = Option(
     "--verbose", "Show all evidence with its links, every probe, and tracebacks of crashed rules.", "switch", short="-v"
 )
 
+IMPORT = Option(
+    "--import",
+    "Import each installed framework, in a process of its own: shows missing libraries, crashes and hangs. Then the "
+    "default of --timeout is 120.",
+    "switch",
+)
+ASSUME = Option(
+    "--assume",
+    "Judge with this fact in place of what is found: driver=535.104.05, cuda=12.2, gpu='Tesla T4' (again for a second "
+    "GPU), distro='ubuntu 20.04', glibc=2.31, cpu=-avx2, python=3.12; driver=none: there is none. Can be repeated.",
+    "list",
+    metavar="KEY=VALUE",
+)
+
 CHECK = (
     Option(
         "--stack",
@@ -116,6 +130,8 @@ CHECK = (
         "list",
         metavar="FILE",
     ),
+    IMPORT,
+    ASSUME,
     TIMEOUT,
     Option("--no-config", "Do not read envcheck.toml or pyproject.toml.", "switch"),
     VERBOSE,

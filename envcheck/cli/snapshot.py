@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from envcheck.cli.options import TIMEOUT
+from envcheck.cli.options import IMPORT, TIMEOUT
 
 if TYPE_CHECKING:
     import click
@@ -24,19 +24,23 @@ def command() -> click.Command:
     output = click.Option(
         ["-o", "--output"], default="-", metavar="FILE", help="Where to write it; - is standard output. [default: -]"
     )
-    return click.Command("snapshot", help=HELP, params=[output, TIMEOUT.click()], callback=run)
+
+    def callback(**values: Any) -> int:
+        return run(values["output"], values["timeout"], values["import"])
+
+    return click.Command("snapshot", help=HELP, params=[output, IMPORT.click(), TIMEOUT.click()], callback=callback)
 
 
-def run(output: str, timeout: float | None) -> int:
+def run(output: str, timeout: float | None, imports: bool = False) -> int:
     """Raises UsageError and OutputError."""
     from envcheck import api
     from envcheck.cli.check import seconds
     from envcheck.cli.output import write, write_file
     from envcheck.cli.progress import Progress
 
-    limit = api.TIMEOUT if timeout is None else seconds(timeout)
+    limit = None if timeout is None else seconds(timeout)
     with Progress() as progress:
-        found = api.snapshot(timeout=limit, progress=progress)
+        found = api.snapshot(imports=imports, timeout=limit, progress=progress)
     text = found.to_json() + "\n"
     if output == "-":
         from envcheck.render.json import escape

@@ -190,9 +190,7 @@ def gather(ran: Ran, seconds: float) -> dict[str, Any]:
     """What the child said, and how it ended."""
     import json
 
-    from envcheck.probes.nvml import _ended
-
-    answer: dict[str, Any] = {"ended": ran.status if ran.status in ("timeout", "abandoned") else _ended(ran)}
+    answer: dict[str, Any] = {"ended": _ended(ran)}
     answer["seconds"] = round(seconds, 3)
     trace: list[str] = []
     for line in ran.stdout.splitlines():
@@ -214,6 +212,21 @@ def gather(ran: Ran, seconds: float) -> dict[str, Any]:
     if trace:
         answer["trace"] = trace
     return answer
+
+
+def _ended(ran: Ran) -> str:
+    if ran.status in ("timeout", "abandoned"):
+        return ran.status
+    if ran.status != "done":
+        return f"not started: {ran.stderr}"
+    if ran.code >= 0:
+        return f"exit {ran.code}" if ran.code else "done"
+    import signal
+
+    try:
+        return f"signal {-ran.code} ({signal.Signals(-ran.code).name})"
+    except ValueError:
+        return f"signal {-ran.code}"
 
 
 def read(package: str, module: str, answer: Any) -> ImportTest:
@@ -243,8 +256,8 @@ def read(package: str, module: str, answer: Any) -> ImportTest:
         test.outcome = "exit"
         loader = [line for line in said if fault_in(line).kind in ("library", "version", "symbol")]
         told = loader or said[-1:]
-        code = "exit code 0 before the import was done" if ended == "done" else ended.partition(":")[0]
-        test.error = code.replace("exit ", "exit code ", 1) if code[5:].isdigit() else code
+        number = ended.removeprefix("exit ")
+        test.error = f"exit code {number}" if number.isdigit() else "exit code 0 before the import was done"
         if told:
             test.error += f": {told[0]}"
     if test.outcome != "ok":

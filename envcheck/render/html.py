@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from envcheck.core.report import Evidence, Finding, Fix, Report
 from envcheck.render import IGNORED_BY
-from envcheck.render.summary import counts, machine_words, not_checked, stack_words, verdict_words
+from envcheck.render.summary import assumed_words, counts, machine_words, not_checked, stack_words, verdict_words
 from envcheck.render.terminal import MARKS, clean, join
 from envcheck.render.text import SAFETY
 
@@ -122,5 +122,7 @@ def _ignored(report: Report) -> str:
 
 
 def _surroundings(report: Report) -> str:
-    rows = (machine_words(report.snapshot), stack_words(report.snapshot), counts(report))
+    rows = [machine_words(report.snapshot), stack_words(report.snapshot), counts(report)]
+    if report.snapshot.assumed:
+        rows.insert(2, f"assumed: {assumed_words(report.snapshot)}")
     return "".join(f"<p><small>{_text(row)}</small></p>" for row in rows)

@@ -109,6 +109,11 @@ def machine_words(snapshot: Snapshot) -> str:
     return join(parts, "; ") or "nothing is known"
 
 
+def assumed_words(snapshot: Snapshot) -> str:
+    """What was stated in place of what is here; empty when nothing was."""
+    return join((clean(f"{one.fact} {one.value} ({one.by})") for one in snapshot.assumed), "; ")
+
+
 def _system(machine: Machine, stack: Stack) -> str:
     land = machine.userland if known(machine.userland.distro) else stack.userland
     distro = known(land.distro)

@@ -6,7 +6,7 @@ import sys
 
 from envcheck.core.report import Evidence, Finding, Fix, Outcome, Report
 from envcheck.render import IGNORED_BY
-from envcheck.render.summary import counts, machine_words, not_checked, stack_words, verdict_words
+from envcheck.render.summary import assumed_words, counts, machine_words, not_checked, stack_words, verdict_words
 from envcheck.render.terminal import Paint, clamp, clean, columns, encodable, join, marks, wants_color, wrap
 
 MOST_EVIDENCE = 6
@@ -193,6 +193,8 @@ class Page:
         self.lines.append("")
         self.say(machine_words(report.snapshot), "machine  ")
         self.say(stack_words(report.snapshot), "stack    ")
+        if report.snapshot.assumed:
+            self.say(assumed_words(report.snapshot), "assumed  ", "         ")
         if self.verbose:
             for run in report.snapshot.probes:
                 about = join((clean(run.where), clean(run.detail)), ": ")

@@ -34,8 +34,14 @@ def combine(stack: Snapshot, machine: Snapshot) -> Snapshot:
         machine=machine.machine,
         stack=replace(shipped, env=_environment(stack, machine)),
         built_on=stack.machine,
+        assumed=[*machine.assumed, *(one for one in stack.assumed if _of_stack(one.fact, stack))],
         probes=[*stack.probes, *machine.probes],
     )
+
+
+def _of_stack(fact: str, stack: Snapshot) -> bool:
+    """Whether an assumption is about what is shipped; the machine it was made for stays behind."""
+    return fact == "python.version" or (fact in ("os.glibc", "os.distro") and isinstance(stack.stack.container, str))
 
 
 def _libraries(
