@@ -58,6 +58,8 @@ def reconcile(findings: list[Finding], snapshot: Snapshot) -> list[Finding]:
         _confirm(cause, test)
         if own is not None and _weighs(cause, own):
             kept.remove(own)
+            if not any(fix.command for fix in cause.fixes):
+                cause.fixes = [*own.fixes, *cause.fixes]
             cause.consequences.append(own)
     return kept
 

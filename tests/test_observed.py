@@ -147,3 +147,24 @@ def test_tests_stay_where_they_were_made() -> None:
     joined = combine(lab, Snapshot.from_facts(OLD_CPU))
     assert joined.stack.imports == []
     assert lab.stack.imports
+
+
+def test_a_private_library_of_a_wheel() -> None:
+    facts = {"os": {"system": "Linux"}, "packages": {"scipy": "1.14.1"}}
+    error = "ImportError: libscipy_openblas-c128ec02.so: cannot open shared object file: No such file or directory"
+    report = judged(facts, failed("scipy", "error", error))
+    assert [f.rule for f in report.findings] == ["missing-shared-library"]
+    assert "which scipy needs" in report.findings[0].message
+    assert report.findings[0].fixes[0].command == 'pip install --force-reinstall --no-deps "scipy==1.14.1"'
+
+
+def test_differences_between_tests() -> None:
+    from envcheck.differences import compare
+
+    a, b, none = (Snapshot.from_facts(OLD_CPU) for _ in range(3))
+    a.stack.imports, b.stack.imports = [ok("numpy")], [failed("numpy", "crash", "SIGILL")]
+    a.stack.imports[0].milliseconds = 1.0
+    assert {d.path: (d.a, d.b) for d in compare(a, b)}["stack.imports[numpy].outcome"] == ("ok", "crash")
+    assert [d.path for d in compare(a, none)] == []
+    b.stack.imports = [ok("numpy")]
+    assert [d.path for d in compare(a, b)] == []

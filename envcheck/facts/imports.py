@@ -65,6 +65,19 @@ def fault_of(test: ImportTest) -> Fault:
     return fault_in(known(test.error) or "")
 
 
+def asker_of(stack: Stack, files: list[str]) -> str | None:
+    """The package whose import asked for one of these libraries."""
+    for test in stack.imports:
+        fault = fault_of(test)
+        if test.outcome != "ok" and fault.kind == "library" and _file_name(fault.name) in files:
+            return test.package
+    return None
+
+
+def _file_name(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
 def found_missing(stack: Stack) -> list[str]:
     """Libraries and symbol versions that import tests did not find, with those that were stated."""
     missing = list(stack.missing_libraries)
@@ -73,5 +86,5 @@ def found_missing(stack: Stack) -> list[str]:
             continue
         fault = fault_of(test)
         if fault.name and fault.kind in ("library", "version"):
-            missing.append(fault.name.replace("\\", "/").rpartition("/")[2])
+            missing.append(_file_name(fault.name))
     return list(dict.fromkeys(missing))

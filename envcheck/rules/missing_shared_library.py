@@ -90,7 +90,7 @@ def check(
     if libraries is None:
         return
     for files in _groups(libraries).values():
-        yield _missing(files, cuda_builds, libraries, packages, has_gpu, matrix)
+        yield _missing(files, cuda_builds, libraries, packages, has_gpu, _asker(stack, files), matrix)
     if has_gpu is False:
         return
     named = {file for files in _groups(libraries).values() for file in files}
@@ -104,6 +104,15 @@ def check(
         result = _build(build, cuda, named, cuda_builds, libraries, packages, system, has_gpu, matrix)
         if result is not None:
             yield result
+
+
+def _asker(stack: Stack, files: list[str]) -> str | None:
+    """Who asked for them when it was imported."""
+    if not stack.imports:
+        return None
+    from envcheck.facts.imports import asker_of
+
+    return asker_of(stack, files)
 
 
 def _toolkit_has(build: FrameworkBuild, cuda: int, toolkit: Toolkit | None, stack: Stack) -> bool:
@@ -161,6 +170,7 @@ def _missing(
     libraries: Libraries,
     packages: Packages | None,
     has_gpu: bool | None,
+    asker: str | None,
     matrix: Matrix,
 ) -> Finding:
     from envcheck.facts.libraries import parse_name
@@ -172,7 +182,7 @@ def _missing(
     if tensorrt:  # the CUDA of TensorRT's name says nothing of who asks for it
         users = [build for build in builds if build.package == "onnxruntime-gpu"]
     user = next((build for build in users if not build.brings_cuda), None)
-    who = str(user) if user else _cudnn_user(files, builds, packages, matrix) or "a program"
+    who = str(user) if user else asker or _cudnn_user(files, builds, packages, matrix) or "a program"
     severity, confidence = "error", "medium" if user is None or user.confidence == "low" else "high"
     if tensorrt:
         severity, confidence = _optional_tensorrt(packages)

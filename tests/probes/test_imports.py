@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -43,7 +45,7 @@ PyMODINIT_FUNC PyInit_%(name)s(void) { %(body)s return PyModule_Create(&definiti
 BODIES = {
     "fine": "",
     "segfault": "*(volatile int *)8 = 1;",
-    "illegal": '__asm__ volatile (".byte 0x0f, 0x0b");' if os.uname().machine == "x86_64" else "raise(SIGILL);",
+    "illegal": '__asm__ volatile (".byte 0x0f, 0x0b");' if platform.machine() == "x86_64" else "raise(SIGILL);",
     "aborts": "abort();",
     "hangs": "for (;;) sleep(1);",
     "stubborn": "signal(SIGTERM, SIG_IGN); signal(SIGINT, SIG_IGN); for (;;) sleep(1);",
@@ -272,3 +274,62 @@ def test_any_text_can_be_searched(text: str) -> None:
 )  # fmt: skip
 def test_what_messages_name(text: str, fault: Fault) -> None:
     assert fault_in(text) == fault
+
+
+def start(folder: Path, tmp: Path, seconds: int, *arguments: str) -> subprocess.Popen[str]:
+    """envcheck in a process of its own, in an environment whose torch starts ``sleep SECONDS`` and hangs."""
+    (folder / "torch").mkdir(exist_ok=True)
+    (folder / "torch" / "__init__.py").write_text(
+        f"import subprocess, time\nsubprocess.Popen(['sleep', '{seconds}'])\ntime.sleep(60)\n"
+    )
+    info = folder / "torch-2.5.1.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.5.1\n")
+    import envcheck
+
+    paths = (str(folder), str(Path(envcheck.__file__).parent.parent))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TMPDIR": str(tmp)}
+    command = [sys.executable, "-m", "envcheck", "check", "--import", "--no-config", "--format", "json", *arguments]
+    return subprocess.Popen(
+        command, env=env, cwd=tmp.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
+def test_the_command_line_survives_a_hang(tmp_path: Path) -> None:
+    site, tmp = tmp_path / "site", tmp_path / "tmp"
+    site.mkdir()
+    tmp.mkdir()
+    begun = time.monotonic()
+    process = start(site, tmp, 4323, "--timeout", "4")
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - begun < 9
+    assert process.returncode in (0, 1), err
+    report = json.loads(out)
+    tests = report["snapshot"]["stack"]["imports"]
+    assert [(test["package"], test["outcome"]) for test in tests if test["package"] == "torch"] == [("torch", "hang")]
+    assert "torch/__init__.py" in next(test["error"] for test in tests if test["package"] == "torch")
+    failures = [finding for finding in report["findings"] if finding["rule"] == "import-failure"]
+    assert [(finding["severity"], finding["confidence"]) for finding in failures] == [("error", "low")]
+    assert report["snapshot"]["machine"]["arch"], "the other facts are there"
+    assert processes("sleep 4323") == []
+    assert list(tmp.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
+def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+    site, tmp = tmp_path / "site", tmp_path / "tmp"
+    site.mkdir()
+    tmp.mkdir()
+    process = start(site, tmp, 4324)
+    until = time.monotonic() + 15
+    while not processes("sleep 4324") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert list(tmp.iterdir()), "its folder"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 130
+    time.sleep(0.2)
+    assert processes("sleep 4324") == []
+    assert list(tmp.iterdir()) == []
