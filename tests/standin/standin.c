@@ -69,6 +69,11 @@ static void act(const char *verb)
         signal(SIGINT, SIG_IGN);
         signal(SIGHUP, SIG_IGN);
     }
+    if (!strcmp(verb, "block-every-signal-and-hang")) {
+        sigset_t every;
+        sigfillset(&every);
+        sigprocmask(SIG_BLOCK, &every, NULL);
+    }
     if (strstr(verb, "hang"))
         for (;;)
             sleep(1);

@@ -4,7 +4,8 @@
  * nvml.c, cuda.c and smi.c; every function NAME of them also obeys
  *
  *   NAME.error 18      gives back this code
- *   NAME.do VERB       hang | ignore-term-and-hang | abort | segv | exit | exit-1 | noise | garbage | garbage-text | silent
+ *   NAME.do VERB       hang | ignore-term-and-hang | block-every-signal-and-hang | abort | segv | exit | exit-1 | noise |
+ *                      garbage | garbage-text | silent
  *   NAME.on 2          only at its third call (and later ones); without it at every call
  *
  * "trace PATH" writes the name of every function that is called to a file.

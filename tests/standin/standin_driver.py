@@ -41,13 +41,14 @@ LOADS = ("libnvidia-ml.load", "libcuda.load")
 """Names that VERBS apply to as well: the command, and the moment when a library is loaded."""
 
 VERBS = (
-    "hang", "ignore-term-and-hang", "abort", "segv", "exit", "exit-1", "noise", "garbage", "garbage-text", "silent",
+    "hang", "ignore-term-and-hang", "block-every-signal-and-hang", "abort", "segv", "exit", "exit-1", "noise",
+    "garbage", "garbage-text", "silent",
 )  # fmt: skip
 """``exit``: ends the process with 0; ``noise``: prints text that is none, then answers; ``garbage``: strings without
 an end that are no UTF-8, numbers with every bit set; ``garbage-text``: control characters, INT_MAX; ``silent``: says
 that it succeeded and answers nothing."""
 
-FATAL = ("hang", "ignore-term-and-hang", "abort", "segv", "exit", "exit-1")
+FATAL = ("hang", "ignore-term-and-hang", "block-every-signal-and-hang", "abort", "segv", "exit", "exit-1")
 """The verbs after which the process says nothing more."""
 
 NVML_ERRORS = (*range(1, 30), 999)
