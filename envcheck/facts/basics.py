@@ -85,6 +85,11 @@ def arch(facts: Facts) -> Text:
     return facts.snapshot.machine.arch
 
 
+def on_mac(facts: Facts) -> bool | Absent:
+    """True on macOS; absent where it is another system, or not stated which."""
+    return known(facts.snapshot.machine.system) == "Darwin" or Absent("nothing says that this is a Mac")
+
+
 def wsl(facts: Facts) -> Flag:
     return facts.snapshot.machine.wsl
 

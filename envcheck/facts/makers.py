@@ -132,14 +132,6 @@ class RocmCode(Struct, frozen=True):
         return " ".join(self.targets)
 
 
-def rocm_builds(facts: Facts) -> list[FrameworkBuild] | Absent | Unknown:
-    """The builds that use ROCm."""
-    found = facts.get("builds")
-    if isinstance(found, (Absent, Unknown)):
-        return found
-    return [build for build in found if build.variant == "rocm"] or Absent("no ROCm build is installed")
-
-
 def rocm_code(facts: Facts) -> list[RocmCode] | Absent | Unknown:
     """Of every ROCm build of PyTorch; other packages' targets are in no table."""
     builds = facts.get("rocm_builds")

@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Skip, Undecided
+from envcheck.core.report import Evidence, Finding, Fix, Result, Skip, Undecided
 from envcheck.core.snapshot import Absent, Unknown, known
 
 if TYPE_CHECKING:
@@ -73,7 +73,6 @@ class Scene:
     ) -> None:
         from envcheck.rules._makers import usable_amd
 
-        self.all: dict[str, Sequence[GpuView | MakerGpu]] = {"NVIDIA": nvidia, "AMD": amd, "Intel": intel}
         self.usable: dict[str, Sequence[GpuView | MakerGpu]] = {
             "NVIDIA": nvidia,
             "AMD": [gpu for gpu in amd if usable_amd(matrix, gpu)],
@@ -87,8 +86,9 @@ class Scene:
 
 
 def check(
-    builds: list[FrameworkBuild],
+    unserved_builds: list[FrameworkBuild],
     *,
+    builds: Sequence[FrameworkBuild] = (),
     gpus: Sequence[GpuView] = (),
     amd_gpus: Sequence[MakerGpu] = (),
     intel_gpus: Sequence[MakerGpu] = (),
@@ -99,19 +99,16 @@ def check(
     snapshot: Snapshot,
     matrix: Matrix,
 ) -> Iterator[Result]:
-    """Judge every build that is for the GPUs of one maker."""
-    concerned = [build for build in builds if build.variant in MAKERS]
+    """Judge every build for the GPUs of a maker of whom there is none."""
     machine = snapshot.machine
-    if not concerned or wsl or known(machine.system) == "Darwin":
-        yield Skip("no build for the GPUs of one maker, or nothing that could be compared with it")
+    if wsl or known(machine.system) == "Darwin":
+        yield Skip("WSL lists no GPUs, and Macs have other builds")
         return
     scene = Scene(gpus, amd_gpus, intel_gpus, driver, matrix)
-    fitting = [build for build in concerned if scene.all[MAKERS[build.variant or ""]]]
-    for build in concerned:
+    fitting = [build for build in builds if build.variant in MAKERS and build not in unserved_builds]
+    for build in unserved_builds:
         maker = MAKERS[build.variant or ""]
-        if build in fitting:
-            yield Pass(str(build), f"{build} is for GPUs of {maker}, and there is {scene.all[maker][0].name}")
-        elif isinstance(machine.gpus, Unknown):
+        if isinstance(machine.gpus, Unknown):
             if maker != "NVIDIA":
                 yield Undecided(str(build), "gpus", f"whether the machine has a GPU of {maker}: {machine.gpus.why}")
         elif maker != "NVIDIA" or driver is None:

@@ -42,8 +42,8 @@ VERIFY = 'python -c "import torch; print(torch.backends.mps.is_available())"'
 
 
 def check(
+    on_mac: bool,
     builds: list[FrameworkBuild],
-    system: str,
     *,
     arch: str = "",
     env: dict[str, str] | None = None,
@@ -52,8 +52,8 @@ def check(
 ) -> Iterator[Result]:
     """Judge PyTorch on a Mac."""
     torch = next((build for build in builds if build.package == "torch"), None)
-    if system != "Darwin" or torch is None or torch.version is None:
-        yield Skip("no PyTorch of a known version on a Mac")
+    if torch is None or torch.version is None:
+        yield Skip("no PyTorch of a known version")
         return
     row = _row(matrix, torch.version)
     if row is None:
