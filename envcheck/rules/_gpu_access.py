@@ -181,6 +181,66 @@ def mig_without_instance(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]
     ]
 
 
+OPEN_ONLY, OPEN_FROM = (10, 0), (7, 5)
+"""Blackwell and newer have no proprietary module; the open one needs the GSP, which Turing brought."""
+KERNEL_MODULES = "https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/kernel-modules.html"
+OPEN_NEEDED = "https://developer.nvidia.com/blog/nvidia-transitions-fully-towards-open-source-gpu-kernel-modules/"
+
+
+def wrong_module(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]:
+    """A GPU on the bus that the loaded kind of kernel module does not drive: NVML does not list it."""
+    kind = known(scene.nvidia.module)
+    # What NVML lists works with the module that is loaded; of others, only the PCI id tells the generation.
+    lost = [gpu for gpu in gpus if gpu.sm is not None and known(gpu.raw.compute_capability) is None]
+    if kind not in ("open", "proprietary") or scene.wsl or (scene.driver is not None and scene.driver.tegra):
+        return []
+    for gpu in lost:
+        sm = gpu.sm or (0, 0)
+        need = "open" if kind == "proprietary" and sm >= OPEN_ONLY else ""
+        need = "proprietary" if kind == "open" and sm < OPEN_FROM else need
+        if not need:
+            continue
+        branch = (known(scene.nvidia.version) or "").partition(".")[0] or "580"
+        package = f"nvidia-driver-{branch}" + ("-open" if need == "open" else "")
+        where = "on the host, " if scene.container else ""
+        told = Evidence(f"{'Blackwell and newer need' if need == 'open' else 'the open one supports Turing and newer'}",
+                        "NVIDIA, kernel modules", OPEN_NEEDED if need == "open" else KERNEL_MODULES)  # fmt: skip
+        note = f"{where}the driver with the {need} kernel module"
+        return [
+            scene.finding(
+                f"{gpu.name} (compute capability {gpu.cc}) needs the {need} kernel module of the driver, but the "
+                f"{kind} one is loaded, and NVML does not list this GPU",
+                [Evidence(f"kernel module: {kind}", "/proc/driver/nvidia/version"), gpu.evidence, told],
+                [Fix(f"sudo apt-get install {package} && sudo reboot", note, "manual", "nvidia-smi -L")],
+                "error" if len(lost) == len(gpus) else "warning",
+                "high",
+            )
+        ]
+    return []
+
+
+def denied(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]:
+    """Device nodes that are there, and that this process may not open."""
+    nodes = [path for path in scene.nvidia.nodes_denied if "nvidia-cap" not in path]
+    if not nodes or scene.snapshot.built_on is not None:
+        return []
+    evidence = [Evidence(f"no permission to read and write {path}", "/dev") for path in nodes[:3]]
+    if scene.container:
+        fixes = [
+            Fix("docker run --gpus all IMAGE", "in place of -v or --device: it sets the permissions too", "review"),
+            Fix("docker run --gpus all --group-add video IMAGE", "when the program runs as another user", "review"),
+        ]
+    else:
+        fixes = [
+            Fix("sudo usermod -aG video,render $USER", "then log in again", "manual", "ls -l /dev/nvidia*"),
+            Fix("sudo chmod 0666 /dev/nvidia*", "the driver's default, until the next boot", "manual", "nvidia-smi"),
+        ]
+    # The control node and the memory node are everybody's; a GPU's own may be another user's.
+    shared = any(path.endswith(("nvidiactl", "nvidia-uvm", "dxg")) for path in nodes)
+    message = f"this process may not use {', '.join(nodes[:3])}, so that {scene.subject} gets no GPU"
+    return [scene.finding(message, evidence, fixes, "error" if shared else "warning", "high" if shared else "medium")]
+
+
 NVML_CODES = {"4", "9", "12", "17", "27", "28", "999"}
 """NVML errors that mean: the driver cannot be used from here. 18 is another rule's, 3 means nothing."""
 

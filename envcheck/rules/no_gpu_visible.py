@@ -2,18 +2,21 @@
 
 What it does
     Looks for reasons why a CUDA build would find no device: CUDA_VISIBLE_DEVICES or NVIDIA_VISIBLE_DEVICES that leave
-    none, a container that was started without GPU access, a GPU that belongs to nouveau or vfio-pci, no driver, NVML
-    errors, missing device nodes, MIG without an instance, WSL without its libcuda or with a Linux driver before it.
+    none, a container that was started without GPU access or without the `compute` capability, a GPU that belongs to
+    nouveau or vfio-pci, no driver, a kernel module of the kind that does not drive this GPU, NVML errors, missing or
+    forbidden device nodes, MIG without an instance, an NVSwitch fabric that is not ready, WSL without its libcuda or
+    with a Linux driver before it, and any other error of cuInit.
 
 Why it fails
     CUDA asks libcuda, libcuda asks the kernel module through /dev/nvidia*. When one link is missing the count of
     devices is zero, or cuInit fails. CUDA_VISIBLE_DEVICES is read from left to right and ends at the first entry that
-    names no device.
+    names no device; a device that is named twice makes the whole list void. GPUs from Blackwell on need the open
+    kernel module, those before Turing the proprietary one.
 
 How it shows
     "Found no NVIDIA driver on your system", "No CUDA GPUs are available", "no CUDA-capable device is detected"
     (error 100), "torch.cuda.is_available() False", "Failed to initialize NVML: Driver Not Loaded", "Failed to
-    initialize NVML: Unknown Error" in a container.
+    initialize NVML: Unknown Error" in a container, "system not yet initialized" (error 802), "unknown error" (999).
 
 How to fix
     Start the container with GPU access (docker run --gpus all; the NVIDIA Container Toolkit must be installed on the
@@ -23,11 +26,13 @@ Exceptions
     The index's default torch on a machine without a GPU is normal and only mentioned. A CUDA build that was asked for
     by name or label is a warning there. CUDA_VISIBLE_DEVICES that is empty or -1 may be meant: an error only for a
     CUDA build that was asked for by name or label. NVIDIA_VISIBLE_DEVICES is void in containers that get their GPUs
-    by CDI: it counts only where no device node is seen.
+    by CDI: it counts only where no device node is seen. Where cuInit was seen to succeed, nothing but the variables
+    and MIG is held against the machine.
 
 Sources
     CUDA C++ Programming Guide (environment variables); NVIDIA Container Toolkit documentation; NVML API reference;
-    CUDA on WSL user guide; MIG user guide.
+    CUDA on WSL user guide; MIG user guide; NVIDIA driver installation guide, kernel modules; NVIDIA Transitions Fully
+    Towards Open-Source GPU Kernel Modules (blog); Fabric Manager user guide; torch.cuda._parse_visible_devices.
 """
 
 from __future__ import annotations
@@ -35,9 +40,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
+from envcheck.core.report import Evidence, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import UNKNOWN_WHY, Absent, Unknown, known
-from envcheck.rules._gpu_access import Scene, broken, mig_without_instance, unbound
+from envcheck.rules._cu_init import refused, succeeded
+from envcheck.rules._gpu_access import Scene, broken, denied, mig_without_instance, unbound, wrong_module
+from envcheck.rules._visibility import HIDES_ALL, by_intent, hidden, not_given, without_compute
 
 if TYPE_CHECKING:
     from envcheck.core.snapshot import Snapshot, Toolkit
@@ -45,6 +52,7 @@ if TYPE_CHECKING:
     from envcheck.facts.builds import FrameworkBuild
     from envcheck.facts.driver import Driver
     from envcheck.facts.gpus import GpuView
+    from envcheck.facts.visible import Visible
     from envcheck.matrix import Matrix
 
 
@@ -52,7 +60,7 @@ def check(
     cuda_builds: list[FrameworkBuild],
     *,
     gpus: Sequence[GpuView] | None = None,
-    visible_gpus: Sequence[GpuView] | None = None,
+    visibility: Visible | None = None,
     driver: Driver | None = None,
     env: dict[str, str] | None = None,
     in_container: bool = False,
@@ -64,22 +72,16 @@ def check(
 ) -> Iterator[Result]:
     """Judge whether the CUDA builds will see a GPU."""
     scene = Scene(cuda_builds, driver, env or {}, in_container, wsl, packages, snapshot, matrix)
-    found: list[Finding] = []
     if gpus:
-        found += _hidden(gpus, visible_gpus, scene)
-        found += _not_given(gpus, scene)
-        found += unbound(gpus, scene)
-        found += mig_without_instance(gpus if visible_gpus is None else visible_gpus, scene)
-        found += broken(gpus, scene) if not found else []
-        yield from found
-        if not any(finding.severity == "error" for finding in found):
-            yield Pass(scene.subject, f"{len(gpus if visible_gpus is None else visible_gpus)} GPU(s) visible")
+        yield from _with_gpus(gpus, visibility, scene)
         return
     value = scene.env.get("CUDA_VISIBLE_DEVICES")
-    if value is not None and value.strip() in ("", "-1"):
-        yield _by_intent(value, scene)
+    if value is not None and value.strip().lower() in HIDES_ALL:
+        yield by_intent(value, scene)
     elif isinstance(snapshot.machine.gpus, Unknown) and driver is not None:
-        if value is not None and value.strip() != "0":
+        if refusal := refused([], scene):
+            yield from refusal
+        elif value is not None and value.strip() != "0":
             yield Undecided(scene.subject, "gpus", f"whether CUDA_VISIBLE_DEVICES={value} names GPUs that are there")
         else:
             yield Pass(scene.subject, f"{driver} is there")
@@ -87,56 +89,19 @@ def check(
         yield from _nothing(scene, toolkit)
 
 
-def _by_intent(value: str, scene: Scene) -> Finding:
-    return scene.finding(
-        f"CUDA_VISIBLE_DEVICES={value!r} hides every GPU, so that {scene.subject} runs on the CPU",
-        [Evidence(f"CUDA_VISIBLE_DEVICES={value!r}", "environment")],
-        [Fix("unset CUDA_VISIBLE_DEVICES", "unless the CPU is meant", "safe")],
-        "error" if scene.wish else "warning",
-        "medium",
-    )
-
-
-def _hidden(gpus: Sequence[GpuView], visible: Sequence[GpuView] | None, scene: Scene) -> list[Finding]:
-    """CUDA_VISIBLE_DEVICES: the list ends at the first entry that names no device."""
-    value = scene.env.get("CUDA_VISIBLE_DEVICES")
-    if value is None or visible is None:
-        return []
-    if value.strip() in ("", "-1"):
-        return [_by_intent(value, scene)]
-    entries = [entry.strip() for entry in value.split(",")]
-    if len(visible) >= len(entries):
-        return []
-    bad = entries[len(visible)]
-    have = f"{len(gpus)} GPU" + (f"s (0 to {len(gpus) - 1})" if len(gpus) > 1 else " (index 0)")
-    shown = "no GPU is left" if not visible else f"only the first {len(visible)} can be used"
-    everything = ",".join(str(gpu.index) for gpu in gpus)
-    return [
-        scene.finding(
-            f"CUDA_VISIBLE_DEVICES={value} names {bad!r}, but the machine has {have}: the list ends there, and {shown}",
-            [Evidence(f"CUDA_VISIBLE_DEVICES={value}", "environment"), gpus[0].evidence],
-            [Fix(f"export CUDA_VISIBLE_DEVICES={everything}", "all GPUs of this machine", "safe", "nvidia-smi -L")],
-            "warning" if visible else "error",
-            "medium" if visible else "high",
-        )
-    ]
-
-
-def _not_given(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]:
-    """NVIDIA_VISIBLE_DEVICES: which GPUs the container engine gives to the container."""
-    value = scene.env.get("NVIDIA_VISIBLE_DEVICES")
-    if value is None or not scene.container or value.strip().lower() not in ("none", "void", ""):
-        return []
-    if known(scene.nvidia.nodes) or any(isinstance(gpu.raw.uuid, str) for gpu in gpus):
-        return []
-    message = f"NVIDIA_VISIBLE_DEVICES={value!r} gives no GPU to the container, and the host has {gpus[0].name}"
-    fix = Fix("docker run --gpus all -e NVIDIA_VISIBLE_DEVICES=all IMAGE", "all GPUs", "review", "nvidia-smi")
-    severity = "error" if value.strip().lower() == "none" else "warning"
-    return [
-        scene.finding(
-            message, [Evidence(f"NVIDIA_VISIBLE_DEVICES={value!r}", "environment")], [fix], severity, "medium"
-        )
-    ]
+def _with_gpus(gpus: Sequence[GpuView], visible: Visible | None, scene: Scene) -> Iterator[Result]:
+    """There are GPUs: what stands between them and the program?"""
+    left = gpus if visible is None else visible.gpus
+    found = hidden(gpus, visible, scene) + not_given(gpus, scene) + mig_without_instance(left, scene)
+    if not succeeded(scene):
+        found += unbound(gpus, scene) + wrong_module(gpus, scene)
+        for look in (without_compute, denied, broken, refused):
+            if not any(finding.severity == "error" for finding in found):
+                found += look(gpus, scene)
+    yield from found
+    if not any(finding.severity == "error" for finding in found):
+        told = "; cuInit succeeded" if succeeded(scene) else ""
+        yield Pass(scene.subject, f"{len(left)} GPU(s) visible{told}")
 
 
 def _nothing(scene: Scene, toolkit: Toolkit | None) -> Iterator[Result]:
