@@ -1,8 +1,9 @@
 """The driver's kernel module and its user-mode libraries are of different releases.
 
 What it does
-    Compares the version of the loaded kernel module with that of libcuda and libnvidia-ml in use, to the last
-    component (570.124.04 is not 570.124.06), and takes NVML's own answer (error 18) for certain.
+    Compares the version of the loaded kernel module, as every source tells it, with that of libcuda and libnvidia-ml
+    in use, to the last component (570.124.04 is not 570.124.06), and takes the answers of NVML (error 18) and of
+    cuInit (errors 803 and 804) for certain.
 
 Why it fails
     The user-mode libraries talk to exactly their own kernel module. After a driver package was updated the old module
@@ -20,7 +21,8 @@ How to fix
 
 Exceptions
     cuda-compat is a newer libcuda on purpose (data-centre GPUs); its libnvidia-ml still has the kernel's version. The
-    libraries of WSL and Jetson tell no driver version by name.
+    libraries of WSL and Jetson tell no driver version by name. Where cuInit was seen to succeed, a file of another
+    release that lies about is only mentioned.
 
 Sources
     NVML API reference (NVML_ERROR_LIB_RM_VERSION_MISMATCH); NVIDIA CUDA Compatibility guide.
@@ -30,6 +32,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Skip, Undecided
 from envcheck.core.snapshot import Absent, known
@@ -56,6 +60,10 @@ def check(
     error = known(nvidia.nvml_error)
     kernel = known(nvidia.version)
     libraries = [] if wsl or known(machine.system) == "Windows" else _libraries(nvidia)
+    refusal = (known(nvidia.cu_init) or "").split()[:1]
+    if refusal in (["803"], ["804"]) and (error or "").split()[:1] != ["18"]:
+        yield _refused(nvidia, driver, gpus, in_container, wsl)
+        return
     if error is not None and error.split()[:1] == ["18"]:
         named = [one for one in libraries if kernel and _differ(kernel, one[1])][:1] or libraries[:1]
         yield _finding(kernel, named, [Evidence(f"NVML: {error}", "NVML")], in_container, wsl)
@@ -65,6 +73,10 @@ def check(
         return
     if driver is not None and driver.tegra:
         yield Skip("on Jetson the libraries' names tell no driver version")
+        return
+    told = _kernel_versions(nvidia)
+    if len(told) > 1:
+        yield _sources_differ(told, in_container)
         return
     if not libraries:
         yield Skip("no user-mode library with a version in its name")
@@ -77,6 +89,11 @@ def check(
             yield Undecided("NVIDIA driver", "driver.version", why)
         return
     odd = [one for one in libraries if _differ(kernel, one[1])]
+    if odd and isinstance(nvidia.cu_init, Absent) and isinstance(nvidia.nvml_error, Absent):
+        finding = _finding(kernel, odd, [], in_container, wsl, sure=False)
+        message = f"{finding.message.partition(': both')[0]}, and yet cuInit and NVML answer"
+        yield replace(finding, severity="info", message=message)
+        return
     if not odd:
         yield Pass(f"driver {kernel}", f"kernel module and {libraries[0][0]} are of {kernel}")
         return
@@ -87,6 +104,74 @@ def check(
         and (all(gpu.data_center for gpu in gpus) if gpus else in_container)
     )
     yield _finding(kernel, odd, [], in_container, wsl, sure=not perhaps_compat)
+
+
+def _kernel_versions(nvidia: NvidiaDriver) -> dict[str, str]:
+    """Version of the kernel module -> where it was read; more than one where the sources disagree."""
+    told: dict[str, str] = {}
+    for source in nvidia.sources:
+        version = known(source.value)
+        if source.kind != "kernel" or version is None or len(numbers(version)) < 2:
+            continue
+        if not any(not _differ(version, other) for other in told):
+            told[version] = source.source
+    return told
+
+
+def _sources_differ(told: dict[str, str], container: bool) -> Finding:
+    (one, where), (other, elsewhere) = list(told.items())[:2]
+    return Finding(
+        severity="error",
+        confidence="medium",
+        subject=f"driver {one}",
+        message=f"{where} tells version {one} of the NVIDIA driver, but {elsewhere} tells {other}: parts of two "
+        "releases are loaded",
+        evidence=[Evidence(f"driver {version}", source) for version, source in told.items()],
+        fixes=_fixes(container, False),
+    )
+
+
+def _refused(
+    nvidia: NvidiaDriver,
+    driver: Driver | None,
+    gpus: Sequence[GpuView],
+    container: bool,
+    wsl: bool,
+) -> Finding:
+    """cuInit itself said that libcuda and the kernel module do not go together."""
+    error, libcuda, kernel = known(nvidia.cu_init) or "", known(nvidia.libcuda) or "libcuda.so.1", known(nvidia.version)
+    user = known(nvidia.user_mode)
+    compat = "/compat/" in libcuda or (driver is not None and driver.compat_seen)
+    evidence = [Evidence(f"cuInit: {error}", "libcuda, in a process of this environment")]
+    evidence += [Evidence(f"libcuda: {user}", libcuda)] if user else []
+    evidence += [Evidence(f"kernel module {kernel}", "/proc/driver/nvidia/version")] if kernel else []
+    versions = f"{libcuda}" + (f" of {user}" if user else "")
+    module = f"the loaded kernel module{' ' + kernel if kernel else ''}"
+    if compat:
+        why = f"the cuda-compat package in {libcuda.rpartition('/')[0]} does not fit {module}"
+        if error.startswith("804"):
+            name = next((gpu.name for gpu in gpus if gpu.data_center is not True), gpus[0].name if gpus else "this GPU")
+            why = f"forward compatibility by {versions} is not offered on {name}"
+        fixes = [
+            Fix(
+                'export LD_LIBRARY_PATH="$(echo "$LD_LIBRARY_PATH" | tr : "\\n" | grep -v /compat | paste -sd:)"',
+                "takes cuda-compat out of the path, so that the driver's own libcuda is loaded",
+                "safe",
+                "nvidia-smi",
+            ),
+            Fix("", "or upgrade the driver to one that serves this CUDA by itself", "manual"),
+        ]
+    else:
+        why = f"{versions} does not fit {module}"
+        fixes = _fixes(container, wsl)
+    return Finding(
+        severity="error",
+        confidence="high",
+        subject=f"driver {kernel or ''}".strip(),
+        message=f"cuInit answers {error}: {why}",
+        evidence=evidence,
+        fixes=fixes,
+    )
 
 
 def _libraries(nvidia: NvidiaDriver) -> list[tuple[str, str]]:
