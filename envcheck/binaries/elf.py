@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from struct import Struct, unpack
 from types import TracebackType
+from typing import Protocol
 
 BLOCK = 1 << 14
 MAX_BLOCKS = 512
@@ -33,6 +34,13 @@ MACHINES = {3: "i686", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "armv7l", 62: "x
 
 class ElfError(ValueError):
     """Not an ELF file, or one whose tables point outside of it."""
+
+
+class Readable(Protocol):
+    """Bytes that are there to be sliced: a buffer, or a :class:`envcheck.binaries.source.Source`."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: slice, /) -> bytes | bytearray | memoryview: ...
 
 
 class Section:
@@ -65,7 +73,7 @@ class ElfFile:
         "size",
     )
 
-    def __init__(self, data: bytes | bytearray | memoryview | None, fd: int = -1) -> None:
+    def __init__(self, data: Readable | None, fd: int = -1) -> None:
         self.data = data
         self._fd = fd
         self._blocks: dict[int, bytes] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from envcheck.targets import ptx_serves, runs_on
 from envcheck.versions import compare_numbers, minor, numbers
 
 from . import Matrix, Row
@@ -9,7 +10,6 @@ from .gpu_names import fitting, merged
 from .guess import cuda_version, driver_version
 from .model import QueryError
 from .query import Answer, Sheet, alike
-from .targets import ptx_serves, runs_on
 
 
 def gpu(matrix: Matrix, name: str) -> Answer:
