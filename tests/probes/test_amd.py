@@ -143,7 +143,7 @@ def test_rocm_path_comes_first(tmp_path: Path) -> None:
 
 
 def test_a_gpu_that_the_driver_does_not_serve(tmp_path: Path) -> None:
-    host = recorded(tmp_path, pci_device(BUS, "0x1002", "0x744c", "0x030000"), links=bound(BUS, "vfio-pci"))
+    host = recorded(tmp_path, {**pci_device(BUS, "0x1002", "0x744c", "0x030000")}, links=bound(BUS, "vfio-pci"))
     found = gpus.merge(host, Log(), Unknown("-"), "-", driver_here=False)
     assert isinstance(found, list)
     assert isinstance(found[0].target, Unknown)
