@@ -26,6 +26,14 @@ itself, loaded, to prove the contrary. ``missing-shared-library`` is not among t
 GPU is used, and what an import misses it is told by the test.
 """
 
+CATCHES = {
+    # They catch what fails when their compiled code is loaded, and go on without, or with another file.
+    "extension-abi-mismatch": ("bitsandbytes", "vllm", "xformers"),
+    # It meets NumPy when the first tensor is made from an array.
+    "numpy-abi": ("torch",),
+}
+"""Packages whose import works all the same: it proves nothing."""
+
 EXPLAINED_BY = {
     "library": ("missing-shared-library", "cudnn-mismatch", "cuda-major-mismatch", "trt-cuda-mismatch",
                 "framework-pair-mismatch", "extension-abi-mismatch", "package-conflict", "platform-unsupported"),
@@ -37,6 +45,7 @@ EXPLAINED_BY = {
     "module": ("package-conflict", "python-unsupported", "platform-unsupported", "framework-pair-mismatch",
                "ort-packages-shadow"),
     "numpy": ("numpy-abi", "package-conflict"),
+    "openmp": ("duplicate-openmp",),
     "": ("platform-unsupported", "python-unsupported", "numpy-abi", "framework-pair-mismatch",
          "extension-abi-mismatch", "duplicate-openmp", "package-conflict", "cpu-isa-missing", "ort-packages-shadow"),
 }  # fmt: skip
@@ -73,7 +82,7 @@ def _take_back(finding: Finding, test: ImportTest) -> None:
     compiled = IMPORT_FAILS.get(finding.rule)
     if compiled is None or finding.severity != "error" or package_of(finding) != canonical(test.package):
         return
-    if compiled and test.compiled is not True:
+    if (compiled and test.compiled is not True) or canonical(test.package) in CATCHES.get(finding.rule, ()):
         return
     finding.severity, finding.confidence = "warning", "low"
     finding.message += f" All the same, importing {test.module} worked here."
@@ -88,6 +97,8 @@ def _cause(findings: list[Finding], test: ImportTest) -> Finding | None:
         return None
     allowed = EXPLAINED_BY[fault.kind]
     candidates = [f for f in findings if f.rule in allowed and f.severity == "error"]
+    if fault.kind == "openmp":
+        return candidates[0] if candidates else None
     named = [finding for finding in candidates if _names(finding, fault)]
     about = [finding for finding in candidates if package_of(finding) == canonical(test.package)]
     found = named or about

@@ -168,3 +168,28 @@ def test_differences_between_tests() -> None:
     assert [d.path for d in compare(a, none)] == []
     b.stack.imports = [ok("numpy")]
     assert [d.path for d in compare(a, b)] == []
+
+
+def test_a_complaint_about_the_cpu_confirms() -> None:
+    facts = {**OLD_CPU, "packages": {"polars": "1.12.0"}}
+    complaint = ImportTest(
+        "polars", "polars", "ok", error="RuntimeWarning: Missing required CPU features.", compiled=True
+    )
+    assert [(f.rule, f.severity, f.confidence) for f in judged(facts, complaint).findings] == [
+        ("cpu-isa-missing", "error", "high")
+    ]
+    assert judged(facts, ok("polars")).verdict == "ok"
+
+
+def test_packages_that_go_on_without_their_compiled_code_prove_nothing() -> None:
+    facts = {
+        "os": {"system": "Linux", "glibc": "2.35"},
+        "python": "3.11",
+        "packages": {"torch": "2.2.0", "numpy": "2.1.0"},
+    }
+    assert [f.severity for f in judged(facts, ok("torch")).findings if f.rule == "numpy-abi"] == ["error"]
+    facts["packages"] = {"scikit-learn": "1.3.0", "numpy": "2.1.0"}
+    assert [f.severity for f in judged(facts).findings if f.rule == "numpy-abi"] == ["error"]
+    assert [f.severity for f in judged(facts, ok("scikit-learn", "sklearn")).findings if f.rule == "numpy-abi"] == [
+        "warning"
+    ]

@@ -85,3 +85,24 @@ def test_the_deprecated_pynvml_hides_the_real_one(tmp_path: Path) -> None:
         [str(python), "-c", "import pynvml; print(pynvml.__file__)"], capture_output=True, text=True, timeout=60
     )
     assert Path(ran.stdout.strip()).name == "__init__.py"
+
+
+@pytest.mark.slow
+@PYTHON_311
+def test_the_import_confirms_what_the_tables_say(tmp_path: Path) -> None:
+    python = make(tmp_path / "venv", "onnxruntime==1.16.3", "numpy==2.0.2")
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    report = check(python, "--import")
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before, "an import test must write nothing"
+    tests = {test["package"]: test for test in report["snapshot"]["stack"]["imports"]}  # type: ignore[index]
+    assert (tests["numpy"]["outcome"], tests["numpy"]["compiled"]) == ("ok", True)
+    findings = report["findings"]
+    assert isinstance(findings, list)
+    finding = next(finding for finding in findings if finding["rule"] == "numpy-abi")
+    assert finding["confidence"] == "high"
+    assert finding["evidence"][0]["source"] == "import test"
+    assert [other["rule"] for other in finding["consequences"]] == ["import-failure"]
+    # A library of NumPy's is taken away: no rule knows why, but the import shows it.
+    for path in python.parent.parent.rglob("_multiarray_umath*.so"):
+        path.unlink()
+    assert "import-failure" in rules(check(python, "--import", "--ignore", "numpy-abi"))

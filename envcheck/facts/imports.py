@@ -14,7 +14,8 @@ class Fault(Struct, frozen=True):
 
     kind: str
     """``library`` (not found), ``version`` (of a symbol), ``symbol``, ``format`` (no library for this system),
-    ``instruction``, ``module`` (a Python package that is not there), ``numpy`` (compiled for another one) or empty."""
+    ``instruction``, ``module`` (a Python package that is not there), ``numpy`` (compiled for another one), ``openmp``
+    (two of them) or empty."""
     name: str = ""
     """The missing library, symbol version, symbol or module."""
     file: str = ""
@@ -41,7 +42,9 @@ _PATTERNS = (
     ("numpy", r"compiled using NumPy 1|compiled against API version|_ARRAY_API not found|numpy\.dtype size changed|"
               r"numpy\.core\.multiarray failed to import"),
     ("instruction", r"SIGILL|[Ii]llegal instruction|baseline optimizations|"
-                    r"built using \w+ instructions, which your CPU|Missing required CPU features"),
+                    r"built using \w+ instructions, which your CPU|"
+                    r"compiled to use [\w. ]+ instructions|Missing required CPU features"),
+    ("openmp", r"OMP: Error #15"),
     ("module", r"No module named '(?P<name>[^']+)'"),
 )  # fmt: skip
 

@@ -49,7 +49,12 @@ MODULES = {
 }  # fmt: skip
 """Distribution -> the module to import, one that loads compiled code. Two distributions of one module are one test."""
 
-COMPLAINTS = ("compiled using NumPy 1", "_ARRAY_API not found", "Failed to initialize NumPy")
+COMPLAINTS = (
+    "compiled using NumPy 1",
+    "_ARRAY_API not found",
+    "Failed to initialize NumPy",
+    "Missing required CPU features",
+)
 """What a module writes to stderr that was imported all the same, but will not work."""
 
 
@@ -247,6 +252,9 @@ def read(package: str, module: str, answer: Any) -> ImportTest:
     elif ended.startswith("signal"):
         test.outcome = "crash"
         test.error = ended.partition("(")[2].rstrip(")") or ended
+        if test.error == "SIGABRT" and said:  # who aborts says why
+            telling = [line for line in said if fault_in(line).kind or "what():" in line]
+            test.error += f": {(telling or said[-1:])[0]}"
     elif ended in ("timeout", "abandoned"):
         test.outcome = "hang"
         place = f", stopped at {trace[0]}" if trace else ""

@@ -59,7 +59,7 @@ def check(
         elif test.outcome != "ok":
             yield _failed(test, label, version, has_gpu)
         elif (complaint := known(test.error)) is not None:
-            yield _complaint(test, label, complaint, packages)
+            yield _complaint(test, label, complaint, version, packages)
         else:
             yield Pass(label, f"import {test.module} worked")
 
@@ -82,8 +82,9 @@ def _message(test: ImportTest, label: str) -> str:
     error, file = known(test.error) or "it is not known why", known(test.library)
     while_loading = f" while {file} is loaded" if file else ""
     if test.outcome == "crash":
-        words = SIGNALS.get(error)
-        return f"Importing {label} crashes with {error}{f' ({words})' if words else ''}{while_loading}."
+        signal, _, said = error.partition(": ")
+        words = said.rstrip(".") or SIGNALS.get(signal)
+        return f"Importing {label} crashes with {signal}{f' ({words})' if words else ''}{while_loading}."
     if test.outcome == "hang":
         return f"Importing {label} gave {error}{while_loading}."
     if test.outcome == "exit":
@@ -98,16 +99,20 @@ def evidence(test: ImportTest) -> Evidence:
     return Evidence(f"import {test.module}: {test.outcome}" + (f", {said}" if said else ""), "import test")
 
 
-def _complaint(test: ImportTest, label: str, complaint: str, packages: Packages | None) -> Finding:
-    numpy = packages.version("numpy") if packages is not None else None
+def _complaint(test: ImportTest, label: str, complaint: str, version: str | None, packages: Packages | None) -> Finding:
+    fault = fault_of(test)
+    numpy = packages.version("numpy") if packages is not None and fault.kind == "numpy" else None
     beside = f" with numpy {numpy}" if numpy else ""
+    fixes = _fixes(test, fault, version)
+    if fault.kind == "numpy":
+        fixes = [Fix('pip install "numpy<2"', "the NumPy that it was compiled for", "safe", _again(test))]
     return Finding(
         severity="warning",
         confidence="high",
         subject=label + beside,
         message=f"{label} can be imported{beside}, but complains: {complaint.rstrip('.')}.",
         evidence=[evidence(test)],
-        fixes=[Fix('pip install "numpy<2"', "the NumPy that it was compiled for", "safe", _again(test))],
+        fixes=fixes,
     )
 
 
