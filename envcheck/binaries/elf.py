@@ -10,7 +10,7 @@ A file is read with pread and not mapped: a mapped file that is cut short by ano
 from __future__ import annotations
 
 import os
-from struct import Struct, unpack
+from struct import calcsize, iter_unpack, unpack
 from types import TracebackType
 from typing import Protocol
 
@@ -22,8 +22,10 @@ MAX_SECTIONS = 1 << 16
 MAX_VERSIONS = 1 << 14
 MAX_STRING = 1 << 12
 
-PT_LOAD, PT_DYNAMIC = 1, 2
+PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 14, 15, 29
+DT_AUXILIARY, DT_FILTER, DT_FLAGS_1 = 0x7FFFFFFD, 0x7FFFFFFF, 0x6FFFFFFB
+DF_1_NODEFLIB, DF_1_PIE = 0x800, 0x08000000
 DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEEDNUM = 0x6FFFFFFC, 0x6FFFFFFD, 0x6FFFFFFE, 0x6FFFFFFF
 SHT_NOBITS = 8
 VER_FLG_BASE, VER_FLG_WEAK = 1, 2
@@ -63,11 +65,14 @@ class ElfFile:
         "_blocks",
         "_dynamic",
         "_fd",
+        "_interp",
         "_loads",
         "_names",
         "_sections",
+        "abi",
         "bits",
         "data",
+        "kind",
         "little",
         "machine",
         "size",
@@ -78,6 +83,7 @@ class ElfFile:
         self._fd = fd
         self._blocks: dict[int, bytes] = {}
         self._dynamic: list[tuple[int, int]] | None = None
+        self._interp = (0, 0)
         self._loads: list[tuple[int, int, int]] = []
         self._names: tuple[int, int] | None = None
         self._sections: list[Section] | None = None
@@ -96,6 +102,10 @@ class ElfFile:
         self.bits = 64 if ident[4] == 2 else 32
         """Width of addresses: 32 or 64."""
         self.little = ident[5] == 1
+        self.abi = ident[7]
+        """EI_OSABI; glibc on x86 and Arm64 loads 0 (System V) and 3 (GNU)."""
+        self.kind = int.from_bytes(ident[16:18], "little" if self.little else "big")
+        """``e_type``: 2 a program at a fixed address, 3 a shared object (or a program anywhere)."""
         number = int.from_bytes(ident[18:20], "little" if self.little else "big")
         self.machine = MACHINES.get(number, f"machine-{number}")
         """Architecture as uname names it: ``x86_64``, ``aarch64``, ``ppc64le`` ..."""
@@ -124,16 +134,32 @@ class ElfFile:
         self.close()
 
     @property
+    def interpreter(self) -> str | None:
+        """PT_INTERP: the loader that a program asks for."""
+        self._entries()
+        offset, length = self._interp
+        return self._text(offset, offset + length) if length else None
+
+    @property
+    def flags_1(self) -> int:
+        """DT_FLAGS_1; see :data:`DF_1_NODEFLIB`."""
+        return self.value(DT_FLAGS_1) or 0
+
+    def strings(self, *tags: int) -> list[tuple[int, str]]:
+        """(tag, text) of those entries of the dynamic section that name something, in the order of the file."""
+        return [(tag, self.name(value)) for tag, value in self._entries() if tag in tags]
+
+    @property
     def soname(self) -> str | None:
         for tag, value in self._entries():
             if tag == DT_SONAME:
-                return self._string(value)
+                return self.name(value)
         return None
 
     @property
     def needed(self) -> list[str]:
         """DT_NEEDED, in order."""
-        return [self._string(value) for tag, value in self._entries() if tag == DT_NEEDED]
+        return [self.name(value) for tag, value in self._entries() if tag == DT_NEEDED]
 
     @property
     def rpath(self) -> list[str]:
@@ -153,7 +179,7 @@ class ElfFile:
         for _ in range(count):
             _, flags, _, parts, _, first, following = self._unpack("HHHHIII", at)
             if parts and not flags & VER_FLG_BASE:
-                names.append(self._string(self._unpack("II", at + first)[0]))
+                names.append(self.name(self._unpack("II", at + first)[0]))
             if not following:
                 break
             at += following
@@ -167,12 +193,12 @@ class ElfFile:
         left = MAX_VERSIONS
         for _ in range(count):
             _, parts, file, first, following = self._unpack("HHIII", at)
-            versions = needs.setdefault(self._string(file), [])
+            versions = needs.setdefault(self.name(file), [])
             part = at + first
             for _ in range(min(parts, left)):
                 left -= 1
                 _, flags, _, name, another = self._unpack("IHHII", part)
-                versions.append((self._string(name), bool(flags & VER_FLG_WEAK)))
+                versions.append((self.name(name), bool(flags & VER_FLG_WEAK)))
                 if not another:
                     break
                 part += another
@@ -226,7 +252,12 @@ class ElfFile:
 
     def _unpack(self, layout: str, at: int) -> tuple[int, ...]:
         layout = ("<" if self.little else ">") + layout
-        return unpack(layout, self._bytes(at, Struct(layout).size))
+        return unpack(layout, self._bytes(at, calcsize(layout)))
+
+    def rows(self, layout: str, at: int, count: int) -> list[tuple[int, ...]]:
+        """``count`` rows of a table at a file offset."""
+        layout = ("<" if self.little else ">") + layout
+        return list(iter_unpack(layout, self._bytes(at, count * calcsize(layout))))
 
     def _text(self, at: int, end: int) -> str:
         """The NUL-terminated text at a file offset, which must end before ``end``."""
@@ -250,66 +281,73 @@ class ElfFile:
         if self.bits == 64:
             phoff = self._unpack("Q", 32)[0]
             size, count = self._unpack("HH", 54)
-            layout, want = "IIQQQQ", 56
+            layout, want = "IIQQQQQQ", 56
         else:
             phoff = self._unpack("I", 28)[0]
             size, count = self._unpack("HH", 42)
-            layout, want = "IIIII", 32
+            layout, want = "IIIIIIII", 32
         if count and size != want:
             raise ElfError("the program headers have an unknown size")
         dynamic = (0, 0)
         loads = []
-        for index in range(min(count, MAX_PROGRAM_HEADERS)):
-            fields = self._unpack(layout, phoff + index * size)
+        for fields in self.rows(layout, phoff, min(count, MAX_PROGRAM_HEADERS)):
             if self.bits == 64:
-                kind, _, offset, address, _, length = fields
+                kind, _, offset, address, _, length, _, _ = fields
             else:
-                kind, offset, address, _, length = fields
+                kind, offset, address, _, length, _, _, _ = fields
             if kind == PT_LOAD:
                 loads.append((address, length, offset))
             elif kind == PT_DYNAMIC:
                 dynamic = (offset, length)
+            elif kind == PT_INTERP:
+                self._interp = (offset, length)
         self._loads = loads
         offset, length = dynamic
         step, layout = (16, "QQ") if self.bits == 64 else (8, "II")
+        whole = min(length // step, MAX_DYNAMIC)
+        count = min(whole, max(0, self.size - offset) // step)
         entries = []
-        for at in range(offset, offset + min(length // step, MAX_DYNAMIC) * step, step):
-            tag, value = self._unpack(layout, at)
+        for tag, value in self.rows(layout, offset, count):
             if tag == DT_NULL:
                 break
             entries.append((tag, value))
+        else:
+            if count < whole:
+                raise ElfError("the file ends before its dynamic section does")
         self._dynamic = entries
         return entries
 
-    def _value(self, tag: int) -> int | None:
+    def value(self, tag: int) -> int | None:
+        """The first entry of the dynamic section with that tag."""
         return next((value for key, value in self._entries() if key == tag), None)
 
-    def _offset(self, address: int) -> int:
+    def offset(self, address: int) -> int:
         """File offset of a virtual address."""
         for start, length, offset in self._loads:
             if start <= address < start + length:
                 return address - start + offset
         raise ElfError("an address is not part of the file")
 
-    def _string(self, index: int) -> str:
+    def name(self, index: int) -> str:
+        """A text of DT_STRTAB."""
         if self._names is None:
-            table, size = self._value(DT_STRTAB), self._value(DT_STRSZ)
+            table, size = self.value(DT_STRTAB), self.value(DT_STRSZ)
             if table is None or size is None:
                 raise ElfError("there is no table of names")
-            start = self._offset(table)
+            start = self.offset(table)
             self._names = start, start + size
         start, end = self._names
         return self._text(start + index, end)
 
     def _paths(self, tag: int) -> list[str]:
-        value = self._value(tag)
-        return [] if value is None else [path for path in self._string(value).split(":") if path]
+        value = self.value(tag)
+        return [] if value is None else [path for path in self.name(value).split(":") if path]
 
     def _table(self, tag: int, count_tag: int) -> tuple[int, int]:
-        address = self._value(tag)
+        address = self.value(tag)
         if address is None:
             return 0, 0
-        return self._offset(address), min(self._value(count_tag) or 0, MAX_VERSIONS)
+        return self.offset(address), min(self.value(count_tag) or 0, MAX_VERSIONS)
 
     def _read_sections(self) -> list[Section]:
         if self.bits == 64:
