@@ -22,6 +22,9 @@ class Fault(Struct, frozen=True):
     """The library that asked for it."""
 
 
+MOST = 3000
+"""Characters of a message that are looked at: a loader's message is a line or two, and the patterns are not linear."""
+
 _PATTERNS = (
     ("version", r"version [`'](?P<name>[\w.]+)' not found \(required by (?P<file>[^)\n]+)\)"),
     ("version", r"(?P<file>[^\s:]+): version [`'](?P<name>[\w.]+)' not found"),
@@ -55,7 +58,7 @@ def fault_in(text: str) -> Fault:
     >>> fault_in("ImportError: libcudnn.so.8: cannot open shared object file: No such file or directory")
     Fault(kind='library', name='libcudnn.so.8', file='')
     """
-    text = text[:20000]
+    text = text[:MOST]
     for kind, pattern in _PATTERNS:
         if found := re.search(pattern, text):
             groups = found.groupdict()

@@ -19,7 +19,7 @@ DEEP = 8
 
 def main() -> None:
     # Python puts the folder of this script first; a user's program does not have it.
-    if sys.path and os.path.abspath(sys.path[0] or ".") == os.path.dirname(os.path.abspath(__file__)):
+    if sys.path and os.path.realpath(sys.path[0] or ".") == os.path.dirname(os.path.realpath(__file__)):
         del sys.path[0]
     module, seconds = sys.argv[1], float(sys.argv[2])
     channel = os.dup(1)

@@ -78,6 +78,7 @@ def run_all(host: Host, log: Log, modules: dict[str, str]) -> list[ImportTest]:
     until = time.monotonic() + ALTOGETHER if host.deadline is None else host.deadline
     waiting = list(modules.items())[::-1]
     found: dict[str, ImportTest] = {}
+    begun: dict[str, float] = {}
 
     def work() -> None:
         while True:
@@ -90,6 +91,7 @@ def run_all(host: Host, log: Log, modules: dict[str, str]) -> list[ImportTest]:
                 log.add("imports", "skipped", "no time was left", f"import {module}")
                 found[package] = untested(package, module, "no time was left")
                 continue
+            begun[package] = time.monotonic()
             try:
                 with log.attempt("imports", f"import {module}") as attempt:
                     answer = host.query("import", module, f"{min(left, EACH):.0f}")
@@ -100,14 +102,18 @@ def run_all(host: Host, log: Log, modules: dict[str, str]) -> list[ImportTest]:
                     else:
                         status = {"hang": "timeout", "untested": "skipped"}.get(test.outcome, "failed")
                         attempt.failed(f"{test.outcome}: {said}", status)
-            except Exception:  # it is in the log
-                continue
+            except Exception as error:
+                found[package] = untested(package, module, f"{type(error).__name__}: {error}")
+            del begun[package]
 
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_cores(), SIDE_BY_SIDE, len(modules)))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(0.1, until - time.monotonic() + 1.2))
+    for package, since in list(begun.items()):  # not even its end came to an end
+        answer = {"ended": "abandoned", "seconds": time.monotonic() - since}
+        found.setdefault(package, read(package, modules[package], answer))
     return [found[package] for package in modules if package in found]
 
 

@@ -333,3 +333,28 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     time.sleep(0.2)
     assert processes("sleep 4324") == []
     assert list(tmp.iterdir()) == []
+
+
+def test_a_query_that_fails_or_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Host):
+        def query(self, name: str, *arguments: str) -> Any:
+            if arguments[0] == "torch":
+                raise ValueError("no such thing")
+            time.sleep(3)
+
+    log = Log()
+    begun = time.monotonic()
+    host = Broken(deadline=begun + 0.3)
+    tests = {test.module: test for test in imports.run_all(host, log, {"torch": "torch", "numpy": "numpy"})}
+    assert time.monotonic() - begun < 2.5
+    assert (tests["torch"].outcome, tests["torch"].error) == ("untested", "ValueError: no such thing")
+    if os.cpu_count() != 1:
+        assert tests["numpy"].outcome == "hang"
+        assert "could not be ended" in str(tests["numpy"].error)
+
+
+def test_long_messages_take_no_time() -> None:
+    begun = time.monotonic()
+    for text in ("a" * 100000, "a:" * 50000, "dlopen(" + "x" * 50000, "'" * 50000, "symbol not found" * 5000):
+        fault_in(text)
+    assert time.monotonic() - begun < 2
