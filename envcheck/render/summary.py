@@ -35,7 +35,14 @@ FRAMEWORKS = (
 )
 """Distributions that are named in the summary, in this order."""
 
-_DISTROS = {"rhel": "RHEL", "l4t": "L4T", "centos": "CentOS", "opensuse-leap": "openSUSE Leap", "amzn": "Amazon Linux"}
+_DISTROS = {
+    "rhel": "RHEL",
+    "l4t": "L4T",
+    "macos": "macOS",
+    "centos": "CentOS",
+    "opensuse-leap": "openSUSE Leap",
+    "amzn": "Amazon Linux",
+}
 _SYSTEMS = {"Darwin": "macOS"}
 
 
@@ -126,13 +133,29 @@ def _system(machine: Machine, stack: Stack) -> str:
 
 
 def driver_words(machine: Machine) -> str:
-    """``NVIDIA driver 535.104.05 (CUDA 12.2)``."""
+    """``NVIDIA driver 535.104.05 (CUDA 12.2)``, ``amdgpu 6.8.5, ROCm 6.2.4``."""
     driver = machine.nvidia
     version, cuda = known(driver.version), known(driver.cuda)
     if version is None and cuda is None:
-        return _why("no NVIDIA driver", "NVIDIA driver unknown", driver.version)
+        return _other_drivers(machine) or _why("no NVIDIA driver", "NVIDIA driver unknown", driver.version)
     words = f"NVIDIA driver {version or 'of unknown version'}" + (f" (CUDA {cuda})" if cuda else "")
     return clean(words)
+
+
+def _other_drivers(machine: Machine) -> str:
+    """Drivers and runtimes of AMD, Intel and Apple, for the makers whose GPUs are there."""
+    gpus = machine.gpus if isinstance(machine.gpus, list) else []
+    makers, amd, intel = {known(gpu.vendor) for gpu in gpus}, machine.amd, machine.intel
+    words = []
+    if "amd" in makers:
+        kernel = known(amd.kernel)
+        words += [("amdgpu of the kernel" if kernel == "in-tree" else f"amdgpu {kernel}") if kernel else ""]
+        words += [f"ROCm {rocm}" if (rocm := known(amd.rocm)) else ""]
+    if "intel" in makers:
+        words += [known(intel.kernel) or "", f"Level Zero {level}" if (level := known(intel.level_zero)) else ""]
+    if "apple" in makers:
+        words += [known(machine.metal) or ""]
+    return clean(join(words))
 
 
 def gpu_words(machine: Machine) -> str:
@@ -152,8 +175,9 @@ def gpu_words(machine: Machine) -> str:
 def _gpu(gpu: Gpu) -> str:
     memory = known(gpu.memory_mib)
     capability = known(gpu.compute_capability)
-    size = f"{memory / 1024:.0f} GiB" if memory else ""
-    about = join((f"compute capability {capability}" if capability else "", size))
+    size = f"{memory / 1024:.0f} GiB" if memory and memory >= 1024 else f"{memory} MiB" if memory else ""
+    target = known(gpu.target) or ""
+    about = join((f"compute capability {capability}" if capability else target, size))
     return clean((known(gpu.name) or "GPU without a name") + (f" ({about})" if about else ""))
 
 

@@ -11,7 +11,10 @@ import sample_reports as reports
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envcheck.probes import collect
+from envcheck.probes.host import RecordedHost
 from envcheck.render import terminal
+from envcheck.render.summary import machine_words
 from envcheck.render.text import render_finding, render_text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -142,3 +145,16 @@ def test_clean_text_is_one_printable_line(text: str) -> None:
     shown = terminal.clean(text)
     assert shown.isprintable()
     assert terminal.clean(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        ("mi300x-server-torch-rocm6.2--ok", "amdgpu 6.8.5, ROCm 6.2.4; 8 x AMD Instinct MI300X OAM (gfx942, 192 GiB)"),
+        ("arc-a770-desktop-torch-xpu--ok", "i915, Level Zero 1.17.6; Intel UHD Graphics 770, Intel Arc A770"),
+        ("macbook-m2-macos-14.5-torch--ok", "macOS 14.5 aarch64; Metal 3; Apple M2 (16 GiB)"),
+    ],
+)
+def test_machines_of_other_makers(machine: str, words: str) -> None:
+    folder = Path(__file__).parent.parent / "machines" / machine
+    assert machine_words(collect(RecordedHost(str(folder)))).endswith(words)
