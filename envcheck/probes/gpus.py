@@ -42,6 +42,9 @@ def merge(
     if isinstance(answered, list):
         others = [gpu for gpu in listed if gpu.vendor != "nvidia"]
         rest = [gpu for gpu in listed if gpu.vendor == "nvidia" and not _same_as_any(gpu, answered)]
+        unplaced = [gpu for gpu in answered if not isinstance(gpu.pci_bus, str)]
+        if len(rest) == len(unplaced) == 1:
+            fill(unplaced[0], rest.pop())  # the only one whose address the driver did not tell
         if rest:
             log.add("gpus", "ok", f"{len(rest)} more on the bus that the driver does not offer", pci.DEVICES)
         for gpu in answered:

@@ -156,15 +156,18 @@ def _from_nvml(row: dict[str, Any], left_out: str) -> Gpu:
         error = (errors or {}).get(name) or (errors or {}).get("handle")
         if error:
             return Unknown(f"NVML: {nvml_error(error)}")
-        return Unknown(f"NVML gave {str(row[name])[:60]}" if name in row else left_out)
+        return Unknown(f"NVML gave {str(row[name])[:40]!a}" if name in row else left_out)
 
     def text(name: str) -> Text:
         value = row.get(name)
-        return value if isinstance(value, str) and value else missing(name)
+        sound = isinstance(value, str) and value and value.isprintable() and "\ufffd" not in value
+        return str(value) if sound else missing(name)
 
     index = row.get("index")
     gpu = Gpu(index=index if isinstance(index, int) else 0, vendor="nvidia")
     gpu.name, gpu.compute_capability = text("name"), text("cc")
+    if isinstance(gpu.compute_capability, str) and not is_capability(gpu.compute_capability):
+        gpu.compute_capability = missing("cc")
     if isinstance(gpu.name, str):
         gpu.name = gpu.name.removesuffix(" (nvgpu)")
     gpu.uuid, gpu.compute_mode = text("uuid"), text("compute_mode")
@@ -193,6 +196,12 @@ def _from_nvml(row: dict[str, Any], left_out: str) -> Gpu:
 
     take_state(gpu, row, missing, left_out)
     return gpu
+
+
+def is_capability(text: str) -> bool:
+    """``8.6``; what a broken driver gives may be any numbers."""
+    major, dot, minor = text.partition(".")
+    return bool(dot) and major.isdigit() and minor.isdigit() and 0 < len(major) < 3 and len(minor) < 3 and major != "0"
 
 
 def sizes(memory: Any) -> tuple[int, int] | None:
