@@ -15,9 +15,13 @@ from envcheck.probes.pci import normal_bus
 TIMEOUT = 5.0
 """Seconds. On a broken driver nvidia-smi may hang for good."""
 
-FIELDS = "index,name,compute_cap,memory.total,memory.free,pci.bus_id,uuid,mig.mode.current,compute_mode"
-OLD_FIELDS = FIELDS.replace("compute_cap,", "")
-"""``compute_cap`` is known from about R510 on."""
+OLD_FIELDS = "index,name,memory.total,memory.free,pci.bus_id,uuid,mig.mode.current,compute_mode"
+FIELDS = (
+    "index,name,compute_cap,memory.total,memory.free,pci.bus_id,uuid,mig.mode.current,compute_mode,ecc.mode.current,"
+    "persistence_mode,pcie.link.gen.current,pcie.link.gen.max,pcie.link.width.current,pcie.link.width.max"
+)
+"""``compute_cap`` is known from about R510 on; one field that is not known costs the whole answer."""
+LINK = ("generation", "generation_max", "width", "width_max")
 
 PLACES = ("/usr/bin/nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi")
 
@@ -164,6 +168,13 @@ def parse_csv(text: str, fields: str = FIELDS) -> list[Gpu]:
             gpu.uuid = redact(uuid)
         gpu.mig = mig_state(row["mig.mode.current"])
         gpu.compute_mode = _value(row["compute_mode"])
+        if "ecc.mode.current" in row:
+            state = mig_state(row["ecc.mode.current"])
+            gpu.ecc = Absent("its memory has no ECC") if isinstance(state, Absent) else state
+            state = mig_state(row["persistence_mode"])
+            gpu.persistence = Unknown("nvidia-smi prints N/A") if isinstance(state, Absent) else state
+            for place, name in enumerate(LINK, start=len(names) - len(LINK)):
+                setattr(gpu.pcie, name, _number(cells[place]))
         gpus.append(gpu)
     return gpus
 

@@ -171,9 +171,12 @@ def test_cuda_version_that_is_none(word: str, kind: type) -> None:
 
 
 CSV = (
-    "0, NVIDIA A100-SXM4-40GB, 8.0, 40960, 40338, 00000000:07:00.0, GPU-5ebe9f43-ac33-420b-aaaa-01, Enabled, Default\n"
-    "1, NVIDIA GeForce GTX 1080, 6.1, 8192, 8000, 00000000:08:00.0, GPU-5ebe9f43-ac33-420b-aaaa-02, [N/A], Prohibited\n"
-    "2, [Unknown Error], [N/A], [Not Supported], [N/A], 00000000:09:00.0, [N/A], [Not Supported], [N/A]\n"
+    "0, NVIDIA A100-SXM4-40GB, 8.0, 40960, 40338, 00000000:07:00.0, GPU-5ebe9f43-ac33-420b-aaaa-01, Enabled, Default, "
+    "Enabled, Disabled, 4, 4, 8, 16\n"
+    "1, NVIDIA GeForce GTX 1080, 6.1, 8192, 8000, 00000000:08:00.0, GPU-5ebe9f43-ac33-420b-aaaa-02, [N/A], Prohibited, "
+    "[N/A], [N/A], 1, 3, 16, 16\n"
+    "2, [Unknown Error], [N/A], [Not Supported], [N/A], 00000000:09:00.0, [N/A], [Not Supported], [N/A], "
+    "[N/A], [N/A], [N/A], [N/A], [N/A], [N/A]\n"
     'Field "compute_cap" is not a valid field to query.\n'
 )
 
@@ -187,6 +190,11 @@ def test_csv() -> None:
     assert (second.mig, second.compute_mode) == (Absent("this GPU has no MIG"), "Prohibited")
     assert isinstance(third.name, Unknown)
     assert isinstance(third.memory_mib, Unknown)
+    assert (first.ecc, first.persistence) == ("enabled", "disabled")
+    assert (first.pcie.generation, first.pcie.width, first.pcie.width_max) == (4, 8, 16)
+    assert second.ecc == Absent("its memory has no ECC")
+    assert isinstance(second.persistence, Unknown)
+    assert isinstance(third.pcie.width, Unknown)
 
 
 def test_ask_retries_without_compute_cap(tmp_path: Path) -> None:
