@@ -135,7 +135,7 @@ def _assumed(value: Any) -> dict[str, tuple[str, ...]]:
     try:
         return normal(value, "assume")
     except AssumptionError as error:
-        raise ValueError(f"assumptions: {error}") from None
+        raise ValueError(f"a table of facts: {str(error).removeprefix('assume: ')}") from None
 
 
 def _seconds(value: Any) -> float:

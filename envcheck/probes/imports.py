@@ -2,7 +2,7 @@
 
 Places, in order: the list of packages; then one child for each framework that is in it, several side by side. A child
 runs the interpreter that is looked at, as the user's program would run it, but from the root folder; it writes no
-bytecode, and its caches and temporary files go to a folder that is removed.
+bytecode, and a temporary folder that is removed stands for the home folder and for those of caches.
 """
 
 from __future__ import annotations
@@ -48,6 +48,12 @@ MODULES = {
     "tokenizers": "tokenizers", "safetensors": "safetensors", "pillow": "PIL.Image", "dgl": "dgl",
 }  # fmt: skip
 """Distribution -> the module to import, one that loads compiled code. Two distributions of one module are one test."""
+
+PLACES = (
+    *("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR"),
+    *("TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "CUPY_CACHE_DIR", "CUDA_CACHE_PATH", "HF_HOME"),
+)
+"""Variables that name folders to write to."""
 
 COMPLAINTS = (
     "compiled using NumPy 1",
@@ -172,8 +178,12 @@ def environment(host: Host, folder: str) -> dict[str, str]:
     if path := env.get("PYTHONPATH"):
         # The child runs in another folder; what is relative was meant from here.
         env["PYTHONPATH"] = os.pathsep.join(os.path.abspath(part) for part in path.split(os.pathsep) if part)
-    for name in ("TMPDIR", "TEMP", "TMP", "XDG_CACHE_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "TRITON_CACHE_DIR",
-                 "TORCHINDUCTOR_CACHE_DIR", "CUPY_CACHE_DIR", "CUDA_CACHE_PATH", "HF_HOME"):  # fmt: skip
+    if folder and "PYTHONUSERBASE" not in env:
+        # Keras, Paddle, DGL and others write into the home folder when they are imported; packages in it count.
+        import site
+
+        env["PYTHONUSERBASE"] = site.getuserbase()
+    for name in PLACES:
         if folder:
             env[name] = folder
     return env

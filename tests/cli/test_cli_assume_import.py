@@ -74,7 +74,7 @@ def test_the_command_line_wins_over_the_file(facts: str, tmp_path: Path, capsys:
     assert "assumed" not in said(capsys)["snapshot"]
     (tmp_path / "envcheck.toml").write_text('[assume]\ndrivr = "470.82.01"\n')
     assert check(facts) == 2
-    assert "assume must be assumptions: assume: there is no key 'drivr'" in capsys.readouterr().err
+    assert "assume must be a table of facts: there is no key 'drivr'" in capsys.readouterr().err
 
 
 @pytest.fixture

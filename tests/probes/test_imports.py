@@ -82,6 +82,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "writes.py").write_text(
         "import os, tempfile\nopen(os.path.join(tempfile.gettempdir(), 'envcheck-left'), 'w').write('x')\n"
         "assert not [n for n in os.listdir('.') if n.endswith('.py')]\n"
+        "os.makedirs(os.path.expanduser('~/.cache/envcheck-left'))\n"
     )
     (folder / "wraps.py").write_text(
         "try:\n    import lacks_library\nexcept ImportError as error:\n    raise RuntimeError('no') from error\n"
@@ -191,6 +192,17 @@ def test_nothing_is_left(site: Path, clean: Path) -> None:
     assert {name: (test.outcome, test.error) for name, test in tests.items() if test.outcome != "ok"} == {}
     assert processes("sleep 432[12]") == []
     assert not Path(tempfile.gettempdir(), "envcheck-left").exists()
+    assert not Path("~/.cache/envcheck-left").expanduser().exists()
+
+
+def test_packages_of_the_user_are_found_all_the_same(tmp_path: Path) -> None:
+    import site
+
+    env = imports.environment(Host({"HOME": "/home/somebody", "PYTHONSTARTUP": "x.py"}), str(tmp_path))
+    assert env["HOME"] == env["TMPDIR"] == str(tmp_path)
+    assert env["PYTHONUSERBASE"] == site.getuserbase()
+    assert "PYTHONSTARTUP" not in env
+    assert imports.environment(Host({"PYTHONUSERBASE": "/u"}), str(tmp_path))["PYTHONUSERBASE"] == "/u"
 
 
 def test_no_time_is_no_hang(tmp_path: Path) -> None:
