@@ -37,6 +37,7 @@ PROVIDERS = {
     "intel_gpus": "makers",
     "rocm_builds": "users",
     "unserved_builds": "users",
+    "xpu_builds": "users",
     "rocm_code": "makers",
     "builds": "builds",
     "cuda_builds": "builds",

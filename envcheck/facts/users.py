@@ -42,6 +42,14 @@ def rocm_builds(facts: Facts) -> list[FrameworkBuild] | Absent | Unknown:
     return [build for build in found if build.variant == "rocm"] or Absent("no ROCm build is installed")
 
 
+def xpu_builds(facts: Facts) -> list[FrameworkBuild] | Absent | Unknown:
+    """The builds for Intel GPUs."""
+    found = facts.get("builds")
+    if isinstance(found, (Absent, Unknown)):
+        return found
+    return [build for build in found if build.variant == "xpu"] or Absent("no build for Intel GPUs is installed")
+
+
 def unserved_builds(facts: Facts) -> list[FrameworkBuild] | Absent | Unknown:
     """Builds for the GPUs of one maker where none of that maker is listed.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from envcheck.core.snapshot import Absent, AmdDriver, Gpu, Text, Unknown
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
-from envcheck.probes.makers import AMDGPU, KFD
+from envcheck.probes.makers import AMDGPU, KFD, denied, render_nodes
 
 TOPOLOGY = "/sys/class/kfd/kfd/topology/nodes"
 PCI = "/sys/bus/pci/devices"
@@ -91,30 +91,7 @@ def rocm_version(text: str) -> str | None:
 
 def _nodes(host: Host) -> list[str]:
     """/dev/kfd and the render nodes of AMD GPUs; a node whose maker cannot be read is listed too."""
-    nodes = [KFD] if host.exists(KFD) else []
-    for node in render_nodes(host):
-        vendor = _text(host, f"/sys/class/drm/{node}/device/vendor")
-        if vendor in ("", AMD_VENDOR):
-            nodes.append(f"/dev/dri/{node}")
-    return nodes
-
-
-def render_nodes(host: Host) -> list[str]:
-    """Names in /dev/dri that programs without a display use: ``renderD128`` ..."""
-    try:
-        return [name for name in host.listdir("/dev/dri") if name.startswith("renderD")]
-    except OSError:
-        return []
-
-
-def denied(host: Host, log: Log, nodes: list[str], probe: str) -> list[str]:
-    """Those of the nodes that this process may not open for reading and writing."""
-    with log.attempt(probe, "permissions of device nodes") as attempt:
-        answer = host.query("denied", *nodes)
-        refused = [node for node in nodes if isinstance(answer, list) and node in answer]
-        attempt.found(f"may not open {' '.join(refused)}" if refused else "may open all")
-        return refused
-    return []
+    return [*([KFD] if host.exists(KFD) else []), *render_nodes(host, AMD_VENDOR)]
 
 
 def _text(host: Host, path: str) -> str:

@@ -2,7 +2,7 @@
 
 1. /sys/module/xe and /sys/module/i915. 2. The file behind libze_loader.so.1 (the Level Zero loader) and
 libze_intel_gpu.so.1 (its driver for Intel's GPUs), in the loader's order; the version stands in the file name.
-3. /opt/intel/oneapi/compiler/*.
+3. /opt/intel/oneapi/compiler/*. 4. Intel's /dev/dri/renderD*: which there are, and which this process may not open.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from envcheck.core.snapshot import Absent, IntelDriver, Text, Unknown
 from envcheck.probes import loader
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
+from envcheck.probes.makers import denied, render_nodes
 from envcheck.versions import numbers
 
 LEVEL_ZERO, GPU_DRIVER = "libze_loader.so.1", "libze_intel_gpu.so.1"
+INTEL_VENDOR = "0x8086"
 ONEAPI = "/opt/intel/oneapi/compiler"
 
 
@@ -26,6 +28,10 @@ def probe(host: Host, log: Log, modules: list[str]) -> IntelDriver:
     driver.level_zero = _version(found[LEVEL_ZERO], LEVEL_ZERO, log)
     driver.compute_runtime = _version(found[GPU_DRIVER], GPU_DRIVER, log)
     driver.oneapi = _oneapi(host, log)
+    if nodes := render_nodes(host, INTEL_VENDOR):
+        driver.nodes, driver.nodes_denied = nodes, denied(host, log, nodes, "intel")
+    else:
+        driver.nodes = Absent("there is no render node of an Intel GPU in /dev/dri")
     return driver
 
 

@@ -78,3 +78,30 @@ def apple(host: Host, log: Log) -> tuple[Text, Text]:
     except (OSError, ValueError, AttributeError):
         release = None
     return release if isinstance(release, str) and release else Unknown("Windows told no build number"), metal
+
+
+def render_nodes(host: Host, vendor: str) -> list[str]:
+    """The /dev/dri/renderD* nodes of a maker's GPUs; a node whose maker cannot be read is listed too."""
+    try:
+        names = [name for name in host.listdir("/dev/dri") if name.startswith("renderD")]
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        try:
+            owner = host.read(f"/sys/class/drm/{name}/device/vendor", 64).strip()
+        except OSError:
+            owner = ""
+        if owner in ("", vendor):
+            found.append(f"/dev/dri/{name}")
+    return found
+
+
+def denied(host: Host, log: Log, nodes: list[str], probe: str) -> list[str]:
+    """Those of the nodes that this process may not open for reading and writing."""
+    with log.attempt(probe, "permissions of device nodes") as attempt:
+        answer = host.query("denied", *nodes)
+        refused = [node for node in nodes if isinstance(answer, list) and node in answer]
+        attempt.found(f"may not open {' '.join(refused)}" if refused else "may open all")
+        return refused
+    return []

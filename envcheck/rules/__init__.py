@@ -18,6 +18,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "nvml-driver-mismatch": (),
     "no-gpu-visible": ("cuda_builds",),
     "amd-gpu-inaccessible": ("rocm_builds", "amd_gpus"),
+    "intel-gpu-inaccessible": ("xpu_builds", "intel_gpus"),
     "gpu-vendor-mismatch": ("unserved_builds",),
     "driver-too-old": ("cuda_users", "driver"),
     "platform-unsupported": ("packages",),

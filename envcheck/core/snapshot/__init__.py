@@ -209,6 +209,9 @@ class IntelDriver(_Part):
     """Version or path of the GPU driver of Level Zero, libze_intel_gpu.so.1."""
     oneapi: Text = NOT_STATED
     """Version of the oneAPI compiler runtime on disk."""
+    nodes: list[str] | Absent | Unknown = NOT_STATED
+    """The /dev/dri/renderD* nodes of Intel GPUs."""
+    nodes_denied: list[str] = field(default_factory=list)
 
 
 class Machine(_Part):
