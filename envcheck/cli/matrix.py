@@ -22,13 +22,19 @@ envcheck matrix cc 8.9                 a compute capability
 envcheck matrix driver 470.82.01       --windows for a Windows driver
 envcheck matrix cuda 12.4
 envcheck matrix cudnn 9.8
+envcheck matrix ubuntu 22.04           its glibc and libstdc++, and what they serve; also glibc 2.28,
+                                       GLIBCXX_3.4.30, gcc 12, manylinux_2_28, musllinux_1_2
+envcheck matrix opset 21               who defines and who loads it; also ir 10
+envcheck matrix jetpack 6.1            also l4t 36.4
+envcheck matrix cpu avx2               which packages need it; also x86-64-v2
+envcheck matrix ptx 8.4
 envcheck matrix error 803              a code of CUDA or NVML, or its name
 envcheck matrix image pytorch 24.05    an NGC image
 envcheck matrix instance g5.xlarge     a cloud instance type
 envcheck matrix package NAME           where a package is named like one of these words
 envcheck matrix tables                 the tables; table NAME [COLUMN=VALUE ...] shows rows
 
-Without a subject it is guessed: rtx4090, sm_89, 12.4, R550, p4d.24xlarge, CUDA_ERROR_NO_DEVICE.
+Without a subject it is guessed: rtx4090, sm_89, 12.4, R550, p4d.24xlarge, CUDA_ERROR_NO_DEVICE, rhel9, avx2.
 
 Exit codes: 0 it is listed, or newer than our data (which is then said); 2 there is no such thing.
 """
@@ -95,7 +101,9 @@ def text(answer: Answer, *, verbose: bool) -> str:
     for fact in answer.facts:
         if fact.note:
             notes.setdefault(fact.note, fact)
-    for heading, texts in (("notes", list(notes)), ("not known", answer.gaps)):
+    # A note speaks of its row: "as 1.18.1" means nothing without.
+    told = [f"{fact.row}: {note}" for note, fact in notes.items()]
+    for heading, texts in (("notes", told), ("not known", answer.gaps)):
         if texts:
             lines += ["", paint(heading, "bold")]
             for each in texts:

@@ -43,6 +43,9 @@ def subject(matrix: Matrix, words: Sequence[str]) -> list[str] | None:
 
     text = " ".join(words)
     first = words[0].lower()
+    found = _system(matrix, first, text, words)
+    if found is not None:
+        return found
     if is_error_name(first):
         return ["error", *words]
     if first.startswith(("sm_", "compute_")) and len(words) == 1:
@@ -64,3 +67,31 @@ def subject(matrix: Matrix, words: Sequence[str]) -> list[str] | None:
         if LISTS[kind] in matrix.tables() and labels_like(matrix, kind, words):
             return [kind, *words]
     return ["gpu", text] if first.startswith(_GPU_WORDS) else None
+
+
+def _system(matrix: Matrix, first: str, text: str, words: Sequence[str]) -> list[str] | None:
+    """Systems and formats: ``ubuntu:22.04``, ``GLIBC_2.34``, ``manylinux2014``, ``x86_64-v3``, ``opset21``."""
+    import re
+
+    from .subjects_formats import flag_named
+    from .subjects_systems import is_distro
+
+    lower = text.lower()
+    if lower.replace("_", "-").startswith("x86-64-v") or lower.replace("_", "-") == "x86-64":
+        return ["x86-64", text]
+    for kind in ("glibcxx", "glibc", "cxxabi", "manylinux", "musllinux", "gcc", "opset", "ptx", "jetpack", "l4t", "ir"):
+        rest = lower.removeprefix(kind).lstrip(" _-=:r" if kind == "l4t" else " _-=:")
+        if lower.startswith(kind) and rest[:1].isdigit():
+            return [kind, text]
+    if re.fullmatch(r"r[34]\d(\.\d+)*", lower):  # R36.4.3; branches of drivers have three digits
+        return ["l4t", text]
+    missing = re.search(r"\b(GLIBCXX|GLIBC|CXXABI)_(\d+(?:\.\d+)+)", text)
+    if missing:  # version `GLIBCXX_3.4.30' not found
+        return [missing[1].lower(), missing[2]]
+    if is_distro(matrix, text):
+        return ["distro", text]
+    if flag_named(matrix, text) is not None:
+        return ["cpu", text]
+    if words[0] in matrix.tables():
+        return ["table", *words]
+    return None

@@ -161,6 +161,10 @@ def ask(matrix: Matrix, words: Sequence[str], *, windows: bool = False) -> Answe
         return subjects.listed(matrix, kind, rest)
     elif kind == "error":
         return subjects_errors.error(matrix, rest)
+    elif kind in FURTHER:
+        if not text:
+            raise QueryError(f"name one: envcheck matrix {kind} {FURTHER[kind][1]}")
+        return further(kind)(matrix, text)
     elif kind in ("gpu", "driver", "cuda", "cudnn", "cc"):
         if not text:
             raise QueryError(f"name one: envcheck matrix {kind} {EXAMPLES[kind]}")
@@ -184,8 +188,37 @@ def ask(matrix: Matrix, words: Sequence[str], *, windows: bool = False) -> Answe
     return subjects.package(matrix, package, version)
 
 
+FURTHER = {
+    "distro": ("subjects_systems.distro", "ubuntu 22.04"),
+    "glibc": ("subjects_systems.glibc", "2.28"),
+    "manylinux": ("subjects_systems.tag", "2014"),
+    "musllinux": ("subjects_systems.musl", "1_2"),
+    "gcc": ("subjects_compiler.gcc", "12"),
+    "glibcxx": ("subjects_compiler.glibcxx", "3.4.30"),
+    "cxxabi": ("subjects_compiler.cxxabi", "1.3.13"),
+    "opset": ("subjects_formats.opset", "21"),
+    "ir": ("subjects_formats.ir", "10"),
+    "ptx": ("subjects_formats.ptx", "8.4"),
+    "jetpack": ("subjects_formats.jetpack", "6.1"),
+    "l4t": ("subjects_formats.l4t", "36.4"),
+    "x86-64": ("subjects_formats.level", "v2"),
+    "cpu": ("subjects_formats.cpu", "avx2"),
+}
+"""Subjects that are one function of a text: where it is, and an example."""
+
+
+def further(kind: str) -> Callable[[Matrix, str], Answer]:
+    """The function of a subject in FURTHER, imported when it is asked for."""
+    from importlib import import_module
+
+    module, _, name = FURTHER[kind][0].partition(".")
+    function: Callable[[Matrix, str], Answer] = getattr(import_module(f".{module}", __package__), name)
+    return function
+
+
 SUBJECTS = (
     *("gpu", "cc", "driver", "cuda", "cudnn", "error"),
+    *FURTHER,
     *("image", "instance", "notebook", "package", "table", "tables"),
 )
 EXAMPLES = {"gpu": '"RTX 4090"', "driver": "470.82.01", "cuda": "12.4", "cudnn": "9.8", "cc": "8.9"}
@@ -205,9 +238,10 @@ def tables(matrix: Matrix) -> Answer:
         meta = matrix.meta(name)
         covers = meta.covers if isinstance(meta.covers, str) else ", ".join(f"{k} {v}" for k, v in meta.covers.items())
         complete = "complete for" if meta.complete else "covers"
-        # A table is no row: its own source and date stand for it.
-        row: Row = {"source": meta.source, "as_of": meta.as_of, "confidence": "high", "note": None, "_id": name}
-        if meta.source is not None:
+        # A table is no row: its own source, else that of its first row, and its date stand for it.
+        source = meta.source or next((row["source"] for row in matrix.rows(name)), None)
+        row: Row = {"source": source, "as_of": meta.as_of, "confidence": "high", "note": None, "_id": name}
+        if source is not None:
             sheet.say(name, f"{meta.title} ({complete} {covers})", row)
     return sheet.answer
 
@@ -233,7 +267,7 @@ def table(matrix: Matrix, words: Sequence[str]) -> Answer:
     rows = _rows(matrix, name, key)
     sheet = Sheet(matrix, " ".join(["table", *words]))
     for row in rows:
-        label = row["_id"].partition("/")[2]
+        label = row["_id"].partition("/")[2].rstrip("/")
         open_columns = [column for column in columns if column not in meta.key]
         for column in open_columns:
             sheet.say(f"{label}: {column}", row[column], row)
