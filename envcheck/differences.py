@@ -59,6 +59,9 @@ SKIPPED = frozenset(
     (
         # What changes from one minute to the next, or never means anything on another machine.
         *("machine.memory.available_mib", "machine.gpus.memory_free_mib", "machine.gpus.uuid"),
+        *("machine.gpus.throttled", "machine.gpus.used_by", "machine.gpus.used_by_mib"),
+        *("machine.gpus.pcie.generation", "machine.gpus.pcie.width", "machine.gpus.mig_devices.uuid"),
+        *("machine.gpus.mig_devices.uuid_prefixes", "machine.nvidia.cuda_devices"),
         *("machine.gpus.uuid_prefixes", "machine.gpus.pci_bus", "machine.gpus.index", "machine.nvidia.sources.source"),
         # Keys of their lists.
         *(

@@ -181,6 +181,28 @@ def mig_without_instance(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]
     ]
 
 
+def closed_mode(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]:
+    """A compute mode that leaves no room for this program: error 46, "busy or unavailable"."""
+    modes = [(gpu, known(gpu.raw.compute_mode), known(gpu.raw.used_by) or 0) for gpu in gpus]
+    shut = [gpu for gpu, mode, users in modes if mode == "Prohibited" or (mode == "Exclusive_Process" and users)]
+    if not shut:
+        return []
+    gpu, mode = shut[0], known(shut[0].raw.compute_mode)
+    prohibited = mode == "Prohibited"
+    why = "lets no program use it" if prohibited else "lets one process use it, and another one does"
+    reset = Fix(f"sudo nvidia-smi -i {gpu.index} -c DEFAULT", "lets every program use it", "review", "nvidia-smi")
+    end = Fix("nvidia-smi", "shows the process: wait for it, end it, or use MPS", "review")
+    return [
+        scene.finding(
+            f"the compute mode of {gpu.name} is {mode}, which {why}",
+            [Evidence(f"compute mode {mode}" + ("" if prohibited else ", 1 process"), "NVML")],
+            [reset] if prohibited else [end, reset],
+            "error" if prohibited and len(shut) == len(gpus) else "warning",
+            "high" if prohibited else "medium",
+        )
+    ]
+
+
 OPEN_ONLY, OPEN_FROM = (10, 0), (7, 5)
 """Blackwell and newer have no proprietary module; the open one needs the GSP, which Turing brought."""
 KERNEL_MODULES = "https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/kernel-modules.html"

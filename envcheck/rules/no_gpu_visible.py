@@ -4,8 +4,8 @@ What it does
     Looks for reasons why a CUDA build would find no device: CUDA_VISIBLE_DEVICES or NVIDIA_VISIBLE_DEVICES that leave
     none, a container that was started without GPU access or without the `compute` capability, a GPU that belongs to
     nouveau or vfio-pci, no driver, a kernel module of the kind that does not drive this GPU, NVML errors, missing or
-    forbidden device nodes, MIG without an instance, an NVSwitch fabric that is not ready, WSL without its libcuda or
-    with a Linux driver before it, and any other error of cuInit.
+    forbidden device nodes, MIG without an instance, a compute mode that lets nobody in, an NVSwitch fabric that is not
+    ready, WSL without its libcuda or with a Linux driver before it, and any other error of cuInit.
 
 Why it fails
     CUDA asks libcuda, libcuda asks the kernel module through /dev/nvidia*. When one link is missing the count of
@@ -16,7 +16,8 @@ Why it fails
 How it shows
     "Found no NVIDIA driver on your system", "No CUDA GPUs are available", "no CUDA-capable device is detected"
     (error 100), "torch.cuda.is_available() False", "Failed to initialize NVML: Driver Not Loaded", "Failed to
-    initialize NVML: Unknown Error" in a container, "system not yet initialized" (error 802), "unknown error" (999).
+    initialize NVML: Unknown Error" in a container, "system not yet initialized" (error 802), "unknown error" (999),
+    "all CUDA-capable devices are busy or unavailable" (46).
 
 How to fix
     Start the container with GPU access (docker run --gpus all; the NVIDIA Container Toolkit must be installed on the
@@ -43,7 +44,7 @@ from typing import TYPE_CHECKING
 from envcheck.core.report import Evidence, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import UNKNOWN_WHY, Absent, Unknown, known
 from envcheck.rules._cu_init import refused, succeeded
-from envcheck.rules._gpu_access import Scene, broken, denied, mig_without_instance, unbound, wrong_module
+from envcheck.rules._gpu_access import Scene, broken, closed_mode, denied, mig_without_instance, unbound, wrong_module
 from envcheck.rules._visibility import HIDES_ALL, by_intent, hidden, not_given, without_compute
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def check(
 def _with_gpus(gpus: Sequence[GpuView], visible: Visible | None, scene: Scene) -> Iterator[Result]:
     """There are GPUs: what stands between them and the program?"""
     left = gpus if visible is None else visible.gpus
-    found = hidden(gpus, visible, scene) + not_given(gpus, scene) + mig_without_instance(left, scene)
+    found = hidden(gpus, visible, scene) + not_given(gpus, scene)
+    found += mig_without_instance(left, scene) + closed_mode(left, scene)
     if not succeeded(scene):
         found += unbound(gpus, scene) + wrong_module(gpus, scene)
         for look in (without_compute, denied, broken, refused):
