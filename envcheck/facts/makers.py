@@ -36,18 +36,13 @@ class MakerGpu(Struct, frozen=True):
 
 AMD_WORDS = ("amd", "radeon", "instinct", "firepro")
 INTEL_WORDS = ("intel", "arc", "iris", "uhd")
-DISCRETE = (
-    "instinct",
-    "radeon rx",
-    "radeon pro",
-    "radeon ai pro",
-    "radeon vii",
-    "arc",
-    "data center gpu",
-    "flex",
-    "max",
-)
+DISCRETE = ("instinct", "radeon rx", "radeon pro", "radeon ai pro", "radeon vii", "data center gpu")
 INTEGRATED = ("uhd", "iris xe graphics", "hd graphics", "radeon graphics", "radeon(tm) graphics", "vega 8", "vega 7")
+APU_TARGETS = (
+    *("gfx902", "gfx909", "gfx90c", "gfx1033", "gfx1035", "gfx1036", "gfx1037", "gfx1103"),
+    *("gfx1150", "gfx1151", "gfx1152", "gfx1153"),
+)
+"""Targets of GPUs inside AMD's CPUs (LLVM's user guide for AMDGPU, column dGPU/APU)."""
 _FIRST_INTEL = "0000:00:02.0"
 """Where a GPU inside an Intel CPU sits on the bus."""
 
@@ -98,10 +93,13 @@ def _discrete(gpu: Gpu, name: str) -> bool | None:
     text = " ".join(name.lower().replace("(tm)", " ").replace("(r)", " ").split())
     if known(gpu.pci_bus) == _FIRST_INTEL and vendor_of(gpu) == "intel":
         return False
-    if any(sign in text for sign in INTEGRATED) or text.endswith("m graphics"):
+    if known(gpu.target) in APU_TARGETS or any(sign in text for sign in INTEGRATED) or text.endswith("m graphics"):
         return False
     words = text.split()
-    return True if any(sign in text if " " in sign else sign in words for sign in DISCRETE) else None
+    if "arc" in words:
+        # Arc A770 and B580 are cards; Arc Graphics and Arc 140V are in CPUs.
+        return any(word[0] in "ab" and word[1:3].isdigit() for word in words)
+    return True if any(sign in text for sign in DISCRETE) else None
 
 
 def _listed(facts: Facts, name: str) -> Row | None:

@@ -108,6 +108,9 @@ def _judge(
     elif all(one.none for one in found) and package.jetson and "linux_aarch64" in columns:
         yield Undecided(str(package), "gpus", f"there is no wheel for {where}, but NVIDIA builds it for Jetson boards")
     elif all(one.none for one in found):
+        if _for_gpus_of_others(package, columns) and all(offers_platform(newest, column) for column in columns):
+            yield _on_macos(package, where, newest, matrix)
+            return
         there = ", ".join(PLATFORM_NAMES[name] for name in newest["platforms"] or ())
         title, url, as_of = matrix.cite(newest)
         evidence = [Evidence(f"{newest['package']} {newest['version']} has wheels for {there}", title, url, as_of)]
@@ -118,12 +121,39 @@ def _judge(
 
 
 def _support(package: Wheels, column: str) -> Support:
-    if column.startswith("macos") and (package.label or "").startswith(("cu", "rocm")):
-        return Support(False, True)  # nobody builds CUDA or ROCm code for macOS
+    if _for_gpus_of_others(package, (column,)):
+        return Support(False, True)
     if column in package.elsewhere or _buildable(package.rows):
         return Support(True, False)
     offered = [offers_platform(row, column) for row in package.rows]
     return Support(all(offered), not any(offered))
+
+
+def _for_gpus_of_others(package: Wheels, columns: Sequence[str]) -> bool:
+    """A build for NVIDIA's, AMD's or Intel's GPUs, by its label, on macOS: nobody makes those."""
+    mac = bool(columns) and all(column.startswith("macos") for column in columns)
+    return mac and (package.label or "").startswith(("cu", "rocm", "xpu"))
+
+
+def _on_macos(package: Wheels, where: str, newest: Row, matrix: Matrix) -> Finding:
+    """The release may have a wheel for macOS, but not this build of it."""
+    from envcheck.rules._fixes import pip_install
+
+    release = (package.version or newest["version"]).partition("+")[0]
+    title, url, as_of = matrix.cite(newest)
+    evidence = [
+        Evidence(f"{package} is the build {package.label}", "version label"),
+        Evidence(f"wheels of {newest['package']} {newest['version']} for macOS have no label", title, url, as_of),
+    ]
+    note = "the wheel for macOS, which uses the CPU and MPS" if package.package == "torch" else "the wheel for macOS"
+    return Finding(
+        severity="error",
+        confidence="high" if package.version is not None else "medium",
+        subject=f"{package} on {where}",
+        message=f"{package} is the build {package.label} for GPUs that Macs do not have: there is none for {where}.",
+        evidence=evidence,
+        fixes=[pip_install(f"{package.package}=={release}", note=note)],
+    )
 
 
 def _buildable(rows: Sequence[Row]) -> bool:
