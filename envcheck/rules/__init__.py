@@ -31,6 +31,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "gpu-arch-too-new": ("cuda_users", "gpus"),
     "gpu-arch-too-old": ("cuda_users", "gpus"),
     "rocm-target-missing": ("rocm_builds", "amd_gpus"),
+    "rocm-driver-untested": ("rocm_builds", "amd_gpus"),
     "mps-unavailable": ("on_mac", "builds"),
     "trt-unsupported-gpu": ("gpus",),
     "trt-cuda-mismatch": ("gpus",),

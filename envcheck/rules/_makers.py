@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Fix
@@ -33,9 +33,17 @@ def generation(target: str) -> str:
 
 
 def torch_for_amd(
-    matrix: Matrix, target: str, version: str | None, packages: Packages | None, python: str | None
+    matrix: Matrix,
+    target: str,
+    version: str | None,
+    packages: Packages | None,
+    python: str | None,
+    rocm: Sequence[str] = (),
 ) -> Fix | None:
-    """A PyTorch of its own index with code for an AMD target: of the installed release, else the nearest to it."""
+    """A PyTorch of its own index with code for an AMD target: of the installed release, else the nearest to it.
+
+    ``rocm``: only builds for these releases (major.minor) of ROCm.
+    """
     from envcheck.rules._fixes import TORCH_INDEX, pip_install
 
     pythons = {row["torch"]: row["python"] or [] for row in matrix.rows("torch-variants")}
@@ -43,6 +51,7 @@ def torch_for_amd(
         row
         for row in matrix.rows("torch-rocm")
         if target in (row["targets"] or [])
+        and (not rocm or minor(row["rocm"]) in rocm)
         and (not python or minor(python) in pythons.get(row["torch"], [minor(python)]))
     ]
     if not rows:
