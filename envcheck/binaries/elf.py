@@ -145,6 +145,17 @@ class ElfFile:
         """DT_FLAGS_1; see :data:`DF_1_NODEFLIB`."""
         return self.value(DT_FLAGS_1) or 0
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether there is a dynamic section."""
+        return bool(self._entries())
+
+    @property
+    def end(self) -> int:
+        """The least size of a file that holds all that is loaded of it, in bytes."""
+        self._entries()
+        return max((offset + length for _, length, offset in self._loads), default=0)
+
     def strings(self, *tags: int) -> list[tuple[int, str]]:
         """(tag, text) of those entries of the dynamic section that name something, in the order of the file."""
         return [(tag, self.name(value)) for tag, value in self._entries() if tag in tags]
@@ -253,6 +264,13 @@ class ElfFile:
     def _unpack(self, layout: str, at: int) -> tuple[int, ...]:
         layout = ("<" if self.little else ">") + layout
         return unpack(layout, self._bytes(at, calcsize(layout)))
+
+    def number(self, at: int, size: int) -> int:
+        """An unsigned number at a file offset; read by itself, for tables that are hit in few places."""
+        if at < 0 or at + size > self.size:
+            raise ElfError("the file ends before a table that it names")
+        data = bytes(self.data[at : at + size]) if self.data is not None else self._read(at, size)
+        return int.from_bytes(data, "little" if self.little else "big")
 
     def rows(self, layout: str, at: int, count: int) -> list[tuple[int, ...]]:
         """``count`` rows of a table at a file offset."""

@@ -6,7 +6,7 @@ and the new one (``glibc-ld.so.cache1.1``). Any bytes may come in: what cannot b
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from struct import iter_unpack, unpack_from
 
 NEW_MAGIC = b"glibc-ld.so.cache1.1"
@@ -14,6 +14,7 @@ OLD_MAGIC = b"ld.so-1.7.0\0"
 NEW_HEADER, NEW_ENTRY = 48, 24
 OLD_HEADER, OLD_ENTRY = 16, 12
 MAX_NAME = 4096
+EXTENSION_MAGIC = 0xEAA42174
 
 ABI_FLAGS = {"x86_64": 0x0303, "aarch64": 0x0A03, "ppc64le": 0x0503, "s390x": 0x0403, "i686": 0x0003, "armv7l": 0x0903}
 """``flags`` of an entry for an architecture: FLAG_ELF_LIBC6 and the architecture's FLAG_*_LIB64 (``ldconfig.h``)."""
@@ -108,3 +109,154 @@ def _entries(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 def _text(data: bytes, at: int) -> str:
     end = data.find(b"\0", at, at + MAX_NAME)
     return data[at:end].decode("utf-8", "replace") if 0 <= at < end else ""
+
+
+class LoaderCache:
+    """The cache as the loader asks it: one name at a time, by binary search (``_dl_load_cache_lookup``)."""
+
+    __slots__ = ("_base", "_count", "_data", "_first", "_flags", "_levels", "_order", "_size")
+
+    def __init__(self, data: bytes, arch: str) -> None:
+        self._data, self._flags = data, ABI_FLAGS.get(arch)
+        self._count = self._base = self._first = 0
+        self._size, self._order = NEW_ENTRY, "<"
+        self._levels: list[str] | None = None
+        start = 0
+        if data.startswith(OLD_MAGIC) and len(data) >= OLD_HEADER:
+            for order in "<>":
+                count = unpack_from(order + "I", data, 12)[0]
+                end = OLD_HEADER + count * OLD_ENTRY
+                if end <= len(data):
+                    break
+            else:
+                return
+            start = data.find(NEW_MAGIC, end, end + 8 + len(NEW_MAGIC))
+            if start < 0:
+                self._order, self._size, self._count, self._first, self._base = order, OLD_ENTRY, count, OLD_HEADER, end
+                return
+        elif not data.startswith(NEW_MAGIC):
+            return
+        if len(data) < start + NEW_HEADER:
+            return
+        self._order = ">" if data[start + 28] & 3 == 3 else "<"
+        count = unpack_from(self._order + "I", data, start + 20)[0]
+        room = (len(data) - start - NEW_HEADER) // NEW_ENTRY
+        if count > room and not data[start + 28] & 3:
+            self._order = ">"
+            count = unpack_from(">I", data, start + 20)[0]
+        if count <= room:
+            self._count, self._first, self._base = count, start + NEW_HEADER, start
+
+    def find(self, name: str, levels: Callable[[], list[str]] | None = None) -> str | None:
+        """The path that the loader takes; ``levels`` gives the glibc-hwcaps subfolders that this CPU may use, best
+        first (None: this loader knows none).
+        """
+        wanted = name.encode("utf-8", "surrogateescape")
+        if not self._count or self._data.find(wanted + b"\0") < 0:
+            return None
+        left, right = 0, self._count - 1
+        while left <= right:
+            middle = (left + right) // 2
+            order = compare(wanted, self._key(middle))
+            if order == 0:
+                break
+            if order < 0:
+                left = middle + 1
+            else:
+                right = middle - 1
+        else:
+            return None
+        first = middle
+        while first > 0 and compare(wanted, self._key(first - 1)) == 0:
+            first -= 1
+        best: str | None = None
+        best_rank = 0
+        for index in range(first, self._count):
+            if index > middle and compare(wanted, self._key(index)) != 0:
+                break
+            at = self._first + index * self._size
+            flags, _, value = unpack_from(self._order + "III", self._data, at)
+            if self._flags is not None and flags != self._flags:
+                continue
+            rank = 0
+            if self._size == NEW_ENTRY:
+                hwcap = unpack_from(self._order + "Q", self._data, at + 16)[0]
+                if hwcap >> 62 == 1:  # the low half is an index into the list of glibc-hwcaps subfolders
+                    rank = self._rank(hwcap & 0xFFFFFFFF, levels)
+                    if not rank or (best is not None and rank >= best_rank):
+                        continue
+                elif best is not None:
+                    break
+                elif hwcap:
+                    continue  # the older kind, by bits of the CPU (until glibc 2.36): not written for x86-64 any more
+            path = _text(self._data, self._base + value)
+            best, best_rank = path, rank
+            if not rank:
+                break
+        return best if best else None
+
+    def _key(self, index: int) -> bytes:
+        at = self._base + unpack_from(self._order + "I", self._data, self._first + index * self._size + 4)[0]
+        end = self._data.find(b"\0", at, at + MAX_NAME)
+        return self._data[at:end] if end >= 0 else b""
+
+    def _rank(self, index: int, levels: Callable[[], list[str]] | None) -> int:
+        """1 for the best subfolder, 0 for one that may not be used."""
+        if levels is None:
+            return 0
+        if self._levels is None:
+            self._levels = self._hwcaps()
+        name = self._levels[index] if index < len(self._levels) else ""
+        order = sorted(levels(), reverse=True)
+        return order.index(name) + 1 if name in order else 0
+
+    def _hwcaps(self) -> list[str]:
+        """The list of subfolders in the extension of the cache (``cache_extension_tag_glibc_hwcaps``)."""
+        data, order = self._data, self._order
+        at = self._base + unpack_from(order + "I", data, self._base + 32)[0]
+        if at == self._base or at + 8 > len(data):
+            return []
+        magic, count = unpack_from(order + "II", data, at)
+        if magic != EXTENSION_MAGIC:
+            return []
+        for number in range(min(count, 64)):
+            here = at + 8 + number * 16
+            if here + 16 > len(data):
+                break
+            tag, _, offset, size = unpack_from(order + "IIII", data, here)
+            if tag == 1:
+                start = self._base + offset
+                room = max(0, min(size, len(data) - start, 4096) // 4)
+                return [
+                    _text(data, self._base + text) for (text,) in iter_unpack(order + "I", data[start:][: room * 4])
+                ]
+        return []
+
+
+def compare(one: bytes, other: bytes) -> int:
+    """Order of names in the cache: digits as numbers (``_dl_cache_libcmp``)."""
+    if one == other:
+        return 0
+    at = there = 0
+    while at < len(one):
+        a, b = one[at], other[there] if there < len(other) else 0
+        if 48 <= a <= 57:
+            if not 48 <= b <= 57:
+                return 1
+            start, begin = at, there
+            while at < len(one) and 48 <= one[at] <= 57:
+                at += 1
+            while there < len(other) and 48 <= other[there] <= 57:
+                there += 1
+            left, right = int(one[start:at][:18]), int(other[begin:there][:18])
+            if left != right:
+                return left - right
+        elif 48 <= b <= 57:
+            return -1
+        elif a != b:
+            # Signed, as char is on x86; names beyond ASCII are not sorted otherwise on purpose.
+            return (a ^ 128) - (b ^ 128)
+        else:
+            at += 1
+            there += 1
+    return -(other[there] if there < len(other) else 0)
