@@ -66,7 +66,8 @@ def _directory(source: Source) -> list[Member]:
     size, start = _place(source)
     if size > MAX_DIRECTORY:
         raise BinaryError("the directory of the archive is too large")
-    data, at, members = source.read(start, size), 0, []
+    members: list[Member] = []
+    data, at = source.read(start, size), 0
     while at + 46 <= len(data) and data[at : at + 4] == b"PK\1\2":
         if len(members) >= MAX_MEMBERS:
             raise BinaryError("the archive has too many members")

@@ -25,6 +25,12 @@ HEADER = Struct("<IHHQ")
 ENTRY = Struct("<HHIQ8xHHI8xQ")
 """Kind, version, header size, payload size, minor, major, compute capability, flags."""
 MAGIC = b"\x50\xed\x55\xba\x01\x00"
+LEAST = 64
+"""Bytes of the shortest header of an entry."""
+PARTS = Struct("<II")
+CONCATENATED = 0x100
+"""Kind of an entry that packs several together (nvcc --concat, CUDA 13): behind its header stands a table of theirs."""
+MAX_TABLE = 1 << 16
 FIRST = 64
 """Bytes read where a fat binary should begin: it may be padded to an alignment."""
 AT_ONCE = 8 << 20
@@ -132,6 +138,10 @@ def _read(reader: Source) -> FatBinaries:
     return walk.condense(linked, relocatable)
 
 
+_Key = tuple[int, int, int, int, int]
+"""Kind, compute capability, suffix flags, major and minor."""
+
+
 class _Found(NamedTuple):
     """One fat binary."""
 
@@ -159,7 +169,7 @@ class _Walk:
         self.left = MAX_ENTRIES
         self.gap = MAX_GAP
         self.complete = True
-        self._known: dict[tuple[int, ...], Target] = {}
+        self._known: dict[_Key, Target] = {}
         self._lists: dict[tuple[Target, ...], tuple[Target, ...]] = {}
 
     def stretch(self, at: int, end: int, anywhere: bool = False) -> Iterator[_Found]:
@@ -201,18 +211,44 @@ class _Walk:
     def _entries(self, at: int, stop: int) -> tuple[tuple[Target, ...], int]:
         """The targets of the entries from ``at`` on, and where reading ended: at ``stop`` when all was well."""
         read, unpack, known, targets = self.reader.read, ENTRY.unpack, self._known, []
-        while at + ENTRY.size <= stop and self.left > 0:
+        while at + LEAST <= stop and self.left > 0:
             kind, _, header, size, minor, major, number, flags = unpack(read(at, ENTRY.size))
-            if header < ENTRY.size or at + header + size > stop:
+            if header < LEAST or at + header + size > stop:
                 break
-            self.left -= 1
-            key = (kind, number, flags & (ARCH_SPECIFIC | FAMILY_SPECIFIC), major, minor)
-            target = known.get(key)
-            if target is None:
-                target = known[key] = _target(*key)
-            targets.append(target)
+            if kind == CONCATENATED:
+                parts = self._parts(at + LEAST, at + header)
+                if parts is None:
+                    break
+            else:
+                parts = [(kind, number, flags & (ARCH_SPECIFIC | FAMILY_SPECIFIC), major, minor)]
+            self.left -= len(parts)
+            for key in parts:
+                target = known.get(key)
+                if target is None:
+                    target = known[key] = _target(*key)
+                targets.append(target)
             at += header + size
         return tuple(targets), at
+
+    def _parts(self, at: int, end: int) -> list[_Key] | None:
+        """The headers in a concatenated entry: their number, the size of the table, and the table; None if damaged.
+
+        A header there has, in place of its size, the sum of the payloads before it, and may be followed by options of
+        the compiler. So the next one is where that sum stands.
+        """
+        count, size = PARTS.unpack(self.reader.read(at, 8)) if at + 8 <= end else (0, 0)
+        if not 0 < count <= self.left or not 8 < size <= min(MAX_TABLE, end - at):
+            return None
+        table, place, before, keys = self.reader.read(at, size), 8, 0, []
+        while place + LEAST <= size and len(keys) < count:
+            kind, _, so_far, payload, minor, major, number, flags = ENTRY.unpack_from(table, place)
+            if so_far == before and kind in KINDS:
+                keys.append((kind, number, flags & (ARCH_SPECIFIC | FAMILY_SPECIFIC), major, minor))
+                before += payload
+                place += LEAST
+            else:
+                place += 8
+        return keys if len(keys) == count else None
 
     def condense(self, linked: Iterable[_Found], relocatable: Iterable[_Found]) -> FatBinaries:
         entries: dict[Target, int] = {}
