@@ -23,23 +23,23 @@ class Fault(Struct, frozen=True):
 
 
 MOST = 3000
-"""Characters of a message that are looked at: a loader's message is a line or two, and the patterns are not linear."""
+"""Characters of a message that are looked at: a loader's message is a line or two."""
 
 _PATTERNS = (
     ("version", r"version [`'](?P<name>[\w.]+)' not found \(required by (?P<file>[^)\n]+)\)"),
-    ("version", r"(?P<file>[^\s:]+): version [`'](?P<name>[\w.]+)' not found"),
-    ("library", r"(?P<name>[^\s:'\"]+): cannot open shared object file"),
+    ("version", r"(?<![^\s:])(?P<file>[^\s:]+): version [`'](?P<name>[\w.]+)' not found"),
+    ("library", r"(?<![^\s:'\"])(?P<name>[^\s:'\"]+): cannot open shared object file"),
     ("library", r"Error loading shared library (?P<name>[^\s:]+): .*?\(needed by (?P<file>[^)\n]+)\)"),
     ("library", r"Error loading shared library (?P<name>[^\s:]+):"),
     ("library", r"Library not loaded: (?P<name>\S+)(?:\s+Referenced from: (?:<[^>]*> )?(?P<file>[^\s,]+))?"),
     ("library", r"Could not load dynamic library '(?P<name>[^']+)'"),
     ("library", r"[Ee]rror loading \"(?P<name>[^\"\n]+)\" or one of its dependencies"),
     ("library", r"DLL load failed while importing (?P<file>\w+): The specified module"),
-    ("symbol", r"(?P<file>[^\s:]+): undefined symbol: (?P<name>[^\s,)]+)"),
+    ("symbol", r"(?<![^\s:])(?P<file>[^\s:]+): undefined symbol: (?P<name>[^\s,)]+)"),
     ("symbol", r"Error relocating (?P<file>[^\s:]+): (?P<name>\S+): symbol not found"),
     ("symbol", r"dlopen\((?P<file>[^,\s)]+)[^)]*\): [Ss]ymbol not found[^'_]*'?(?P<name>\w+)"),
     ("symbol", r"DLL load failed while importing (?P<file>\w+): The specified procedure"),
-    ("format", r"(?P<file>[^\s:]+): (?:wrong ELF class|invalid ELF header|cannot enable executable stack|"
+    ("format", r"(?<![^\s:])(?P<file>[^\s:]+): (?:wrong ELF class|invalid ELF header|cannot enable executable stack|"
                r"file too short|ELF load command|failed to map segment)"),
     ("format", r"dlopen\((?P<file>[^,\s)]+)[^)]*\): .*?(?:incompatible architecture|mach-o)"),
     ("numpy", r"compiled using NumPy 1|compiled against API version|_ARRAY_API not found|numpy\.dtype size changed|"
@@ -59,7 +59,7 @@ def fault_in(text: str) -> Fault:
     Fault(kind='library', name='libcudnn.so.8', file='')
     """
     text = text[:MOST]
-    for kind, pattern in _PATTERNS:
+    for kind, pattern in _PATTERNS:  # a word is tried from its start only, so that long ones take no time
         if found := re.search(pattern, text):
             groups = found.groupdict()
             return Fault(kind, (groups.get("name") or "")[:300], (groups.get("file") or "")[:500])
