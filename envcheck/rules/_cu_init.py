@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix
-from envcheck.core.snapshot import Absent, known
+from envcheck.core.snapshot import Absent, Unknown, known
 
 if TYPE_CHECKING:
     from envcheck.facts.gpus import GpuView
+    from envcheck.facts.visible import Visible
     from envcheck.rules._gpu_access import Scene
 
 MISMATCHES = ("803", "804")
@@ -48,6 +49,52 @@ def refused(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]:
         message += f"; {missing} is missing"
         evidence.append(Evidence(f"no {missing} among {len(known(scene.nvidia.nodes) or [])} device nodes", "/dev"))
     return [scene.finding(message, evidence, _fixes(code, scene), "error", "high")]
+
+
+def fewer(gpus: Sequence[GpuView], visible: Visible | None, scene: Scene) -> list[Finding]:
+    """CUDA works, and offers fewer GPUs than the driver lists and the variables leave."""
+    count, left = known(scene.nvidia.cuda_devices), list(gpus) if visible is None else visible.gpus
+    if count is None or count >= len(left) or not succeeded(scene) or any(known(g.raw.mig) == "enabled" for g in gpus):
+        return []
+    if visible is not None and (visible.bad is not None or not visible.sure):
+        return []
+    return [
+        scene.finding(
+            f"CUDA offers {count} of the {len(left)} GPUs that the driver lists",
+            [Evidence(f"cuDeviceGetCount: {count}", "libcuda, in a process of this environment"), *_lines(left)],
+            [Fix("sudo dmesg | grep -E 'NVRM|Xid'", "says which GPU failed; a reboot often brings it back", "review")],
+            "warning",
+            "medium",
+        )
+    ]
+
+
+def lost(gpus: Sequence[GpuView], scene: Scene) -> list[Finding]:
+    """GPUs that fell off the bus or want a reset: NVML lists them and can tell nothing."""
+    gone = [
+        (gpu, fact.why)
+        for gpu in gpus
+        if isinstance(fact := gpu.raw.uuid, Unknown) and fact.why.startswith(("NVML: 15 ", "NVML: 16 "))
+    ]
+    if not gone:
+        return []
+    gpu, why = gone[0]
+    return [
+        scene.finding(
+            f"GPU {gpu.index} ({gpu.name}) does not answer ({why})",
+            [Evidence(why, "NVML")],
+            [
+                Fix(f"sudo nvidia-smi --gpu-reset -i {gpu.index}", "with every program on it ended", "manual"),
+                Fix("sudo reboot", "when the reset fails; sudo dmesg shows the Xid", "manual", "nvidia-smi -L"),
+            ],
+            "error" if len(gone) == len(gpus) else "warning",
+            "high",
+        )
+    ]
+
+
+def _lines(gpus: Sequence[GpuView]) -> list[Evidence]:
+    return [gpu.evidence for gpu in gpus[:4]]
 
 
 def _why_none(scene: Scene) -> str:

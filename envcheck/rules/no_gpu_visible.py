@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import UNKNOWN_WHY, Absent, Unknown, known
-from envcheck.rules._cu_init import refused, succeeded
+from envcheck.rules._cu_init import fewer, lost, refused, succeeded
 from envcheck.rules._gpu_access import Scene, broken, closed_mode, denied, mig_without_instance, unbound, wrong_module
 from envcheck.rules._visibility import HIDES_ALL, by_intent, hidden, not_given, without_compute
 
@@ -94,12 +94,13 @@ def _with_gpus(gpus: Sequence[GpuView], visible: Visible | None, scene: Scene) -
     """There are GPUs: what stands between them and the program?"""
     left = gpus if visible is None else visible.gpus
     found = hidden(gpus, visible, scene) + not_given(gpus, scene)
-    found += mig_without_instance(left, scene) + closed_mode(left, scene)
+    found += mig_without_instance(left, scene) + closed_mode(left, scene) + lost(left, scene)
     if not succeeded(scene):
         found += unbound(gpus, scene) + wrong_module(gpus, scene)
         for look in (without_compute, denied, broken, refused):
             if not any(finding.severity == "error" for finding in found):
                 found += look(gpus, scene)
+    found += [] if found else fewer(gpus, visible, scene)
     yield from found
     if not any(finding.severity == "error" for finding in found):
         told = "; cuInit succeeded" if succeeded(scene) else ""

@@ -43,6 +43,7 @@ HEALTHY = [
     (machine("550.54.15", gpu(0), nodes="nvidia0 nvidiactl"), {}),
     (machine("550.54.15", full_gpu(0, fabric="3 0"), switch=1), {}),
     (machine("550.54.15", gpu(0), denied="nvidia0"), {}),
+    (machine("560.94", gpu(0), wsl=1, place="usr/lib/wsl/lib", **{"libcuda.file": "1.1"}), {}),
     (machine("550.54.15", gpu(0), missing="nvmlDeviceGetMigMode nvmlDeviceGetGpuFabricInfoV"), {}),
 ]
 
@@ -105,6 +106,22 @@ BROKEN: list[tuple[str, dict[str, str | int], dict[str, str], str | None, str, s
         None,
         "no-gpu-visible",
         "may not use",
+    ),
+    (
+        "a Linux driver inside WSL",
+        machine("560.94", gpu(0), wsl=1, library="550.120", cuInit=100),
+        {},
+        None,
+        "no-gpu-visible",
+        "shadows",
+    ),
+    (
+        "every GPU is lost",
+        machine("550.54.15", gpu(0), cuInit=999, smi=0, **{"nvmlDeviceGetHandleByIndex_v2.error": 15}),
+        {},
+        None,
+        "no-gpu-visible",
+        "GPU is lost",
     ),
     (
         "library and module differ",

@@ -230,7 +230,10 @@ class StandInHost(Host):
     def query(self, name: str, *arguments: str) -> Any:
         if name == "access":
             return [path for path in arguments if path.removeprefix("/dev/") in self.denied]
-        return super().query(name, *arguments)
+        answer = super().query(name, *arguments)
+        if name == "uname" and os.path.exists(f"{self.root}/dev/dxg"):
+            answer["release"] = "5.15.167.4-microsoft-standard-WSL2"
+        return answer
 
     def realpath(self, path: str) -> str:
         return super().realpath(self._ours(path)).removeprefix(os.path.realpath(self.root))
