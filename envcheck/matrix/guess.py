@@ -9,7 +9,7 @@ from envcheck.versions import numbers
 from . import Matrix
 from .subjects_errors import is_error_name
 
-_GPU_WORDS = ("rtx", "gtx", "geforce", "quadro", "tesla", "titan", "jetson", "radeon", "instinct")
+_GPU_WORDS = ("rtx", "gtx", "geforce", "quadro", "tesla", "titan", "jetson", "radeon", "instinct", "gfx")
 
 
 def cuda_version(text: str) -> str:
@@ -39,7 +39,8 @@ def subject(matrix: Matrix, words: Sequence[str]) -> list[str] | None:
     release of CUDA where there is one, else a compute capability.
     """
     from .gpu_names import fitting
-    from .subjects import LISTS, labels_like
+    from .subjects_amd import amd_fitting
+    from .subjects_places import LISTS, labels_like
 
     text = " ".join(words)
     first = words[0].lower()
@@ -61,7 +62,7 @@ def subject(matrix: Matrix, words: Sequence[str]) -> list[str] | None:
             return ["cuda", text]
         if matrix.row("compute-capabilities", cc=bare) is not None:
             return ["cc", text]
-    if fitting(matrix, text):
+    if fitting(matrix, text) or amd_fitting(matrix, text):
         return ["gpu", text]
     for kind in LISTS:
         if LISTS[kind] in matrix.tables() and labels_like(matrix, kind, words):

@@ -1,7 +1,7 @@
 """Answers what people ask of the tables: ``envcheck matrix torch 2.5.1``. Every fact is given with its source.
 
-The subjects that take more than one table are in :mod:`envcheck.matrix.subjects`,
-:mod:`envcheck.matrix.subjects_gpu` and :mod:`envcheck.matrix.subjects_errors`; any other package, and any table, is
+The subjects that take more than one table are in :mod:`envcheck.matrix.subjects` (packages) and the modules
+``subjects_*`` beside it; any other package, and any table, is
 answered row by row. Where no subject is named, :mod:`envcheck.matrix.guess` finds it: ``rtx4090``, ``sm_89``.
 """
 
@@ -112,6 +112,15 @@ class Sheet:
         raise QueryError(f"{what} {value} is not in our tables{near(value, listed)}")
 
 
+def grouped(sheet: Sheet, name: str, pairs: Iterable[tuple[str, Row]]) -> None:
+    """One fact for all texts that come from one source."""
+    groups: dict[tuple[str, str], list[tuple[str, Row]]] = {}
+    for text, row in pairs:
+        groups.setdefault((row["source"], row["confidence"]), []).append((text, row))
+    for members in groups.values():
+        sheet.say(name, list(dict.fromkeys(text for text, _ in members)), {**members[-1][1], "note": None})
+
+
 def near(value: str, listed: Iterable[str]) -> str:
     """``; near it: a, b``: the versions on both sides, or the names most like it."""
     names = sorted(set(listed), key=sort_key)
@@ -142,7 +151,7 @@ def ask(matrix: Matrix, words: Sequence[str], *, windows: bool = False) -> Answe
     ``windows`` reads driver versions as those for Windows. Raises QueryError when what was asked for does not exist;
     for what is only newer than the tables the answer says so in ``gaps``.
     """
-    from . import guess, subjects, subjects_errors, subjects_gpu
+    from . import guess, subjects, subjects_errors, subjects_gpu, subjects_places
 
     if not words or not words[0].strip():
         raise QueryError(f"say what to look up: {', '.join(SUBJECTS)}, or the name of a package")
@@ -158,7 +167,7 @@ def ask(matrix: Matrix, words: Sequence[str], *, windows: bool = False) -> Answe
         kind, rest = rest[0], rest[1:]
         text = " ".join(rest)
     elif kind in ("image", "instance", "notebook"):
-        return subjects.listed(matrix, kind, rest)
+        return subjects_places.listed(matrix, kind, rest)
     elif kind == "error":
         return subjects_errors.error(matrix, rest)
     elif kind in FURTHER:

@@ -1,8 +1,8 @@
-"""Answers about packages (torch, onnxruntime-gpu, tensorrt and any other), cuDNN, images and machines."""
+"""Answers about packages (torch, onnxruntime-gpu, tensorrt and any other) and cuDNN."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from envcheck.versions import numbers, satisfies
 
@@ -10,7 +10,7 @@ from . import Matrix, Row
 from .lookup import _in_range, applying, of_minor, tensorrt
 from .model import QueryError
 from .ordering import public, release, sort_key
-from .query import Answer, Sheet, alike, near
+from .query import BOUNDS, Answer, Sheet, alike, grouped, near
 from .torch import torch_archs
 
 FAMILIES = {
@@ -23,8 +23,8 @@ FAMILIES = {
 }
 """Packages whose releases stand in the tables of another one."""
 
-LISTS = {"image": "ngc-images", "instance": "cloud-instances", "notebook": "hosted-notebooks"}
-"""Tables of places where a stack runs, by the word that people use."""
+NO_PACKAGES = (*BOUNDS, "branch", "cc", "cuda", "first", "gcc", "l4t", "level", "major", "toolkit")
+"""Versions that rows have as their key without being releases of a package."""
 
 
 def package(matrix: Matrix, name: str, version: str) -> Answer:
@@ -42,6 +42,8 @@ def package(matrix: Matrix, name: str, version: str) -> Answer:
     if asked and release(asked) is None:
         raise QueryError(f"{version!r} is no version of {name}")
     sheet = Sheet(matrix, f"{name} {version}".strip())
+    if asked and _only_major(sheet, name, asked):
+        return sheet.answer
     special = {
         "torch": _torch,
         "onnxruntime-gpu": _onnxruntime,
@@ -59,12 +61,31 @@ def package(matrix: Matrix, name: str, version: str) -> Answer:
     return sheet.answer
 
 
+def _only_major(sheet: Sheet, name: str, asked: str) -> bool:
+    """For ``torch 2``, which is any of many releases: say which, instead of taking it for 2.0."""
+    mine, matrix = numbers(asked), sheet.matrix
+    if len(mine) != 1:
+        return False
+    pairs = [(row["version"], row) for row in matrix.rows("wheels", package=name)]
+    for table in () if pairs else matrix.tables():
+        meta = matrix.meta(table)
+        if meta.key and meta.key[0].replace("_", "-") in (name, FAMILIES.get(name)):
+            pairs = [(row[meta.key[0]], row) for row in matrix.rows(table)]
+            break
+    within = [(version, row) for version, row in pairs if numbers(version)[:1] == mine]
+    if len({numbers(version)[:2] for version, _ in within}) < 2:
+        return False
+    grouped(sheet, f"releases of {asked} listed", within)
+    sheet.answer.gaps.append(f"{name} {asked} is any of these: ask for one, such as {name} {within[-1][0]}")
+    return True
+
+
 def names_of_packages(matrix: Matrix) -> set[str]:
     """Every package that some table has rows for."""
     found = {"torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "onnx"}
     for table in matrix.tables():
         meta = matrix.meta(table)
-        if meta.key and meta.type_of(meta.key[0]) == "version":
+        if meta.key and meta.type_of(meta.key[0]) == "version" and meta.key[0] not in NO_PACKAGES:
             found.add(meta.key[0].replace("_", "-"))
         if meta.partition == "package":
             found.update(matrix._store.partitions(table))
@@ -84,14 +105,14 @@ def _own_tables(sheet: Sheet, name: str, version: str) -> None:
         rows = matrix.rows(table)
         if not version:
             listed = list(dict.fromkeys(row[column] for row in rows))
-            sheet.say(f"{meta.title.lower()}: releases listed", listed, {**rows[-1], "note": None})
+            sheet.say(f"{meta.title}: releases listed", listed, {**rows[-1], "note": None})
             continue
         near_it = of_minor(rows, column, version)
         found = [row for row in rows if near_it is not None and row[column] == near_it[column]]
         if not found:
             sheet.gap(table, column, version)
         for row in found:
-            others = " ".join(str(row[key]) for key in meta.key[1:] if row[key])
+            others = " ".join(filter(None, (key_word(key, row[key]) for key in meta.key[1:])))
             suffix = "" if release(row[column]) == release(version) else f" (as in {row[column]})"
             sheet.columns(row, prefix=f"{others}: " if others else "", suffix=suffix)
 
@@ -116,7 +137,7 @@ def _common(sheet: Sheet, name: str, version: str) -> None:
             if rows and "version" in meta.key:
                 listed = list(dict.fromkeys(row["version"] for row in rows))
                 newest = {**rows[-1], "note": None}
-                sheet.say(f"{meta.title.lower()}: releases listed", listed, newest)
+                sheet.say(f"{meta.title}: releases listed", listed, newest)
             else:
                 for row in rows:
                     sheet.columns(row, prefix=_prefix(row, meta.key), suffix=_span(row))
@@ -129,12 +150,30 @@ def _common(sheet: Sheet, name: str, version: str) -> None:
                 sheet.gap(table, "version", version, package=name)
         else:
             rows = _applying(matrix.rows(table, package=name), version)
+        if table == "cuda-components":
+            held = [row for row in rows if row["version"] == version or _fits(version, row["version"])]
+            grouped(sheet, "part of CUDA toolkits", [(row["toolkit"], row) for row in held])
+            continue
         if table == "requires":
             _requires(sheet, rows)
             continue
         for row in rows:
             sheet.columns(row, prefix=_prefix(row, meta.key))
     _companions(sheet, name, version)
+    _gpu_features(sheet, name, version)
+
+
+def _gpu_features(sheet: Sheet, name: str, version: str) -> None:
+    """The lowest compute capability that a package asks for."""
+    rows = (
+        sheet.matrix.rows("gpu-features", kind="package", subject=name)
+        if "gpu-features" in sheet.matrix.tables()
+        else []
+    )
+    for row in rows:
+        begun = not row["from_version"] or sort_key(row["from_version"])[:2] <= sort_key(version)[:2]
+        if begun and (not row["to_version"] or sort_key(version)[:2] < sort_key(row["to_version"])[:2]):
+            sheet.columns(row, "min_cc", "needs", "effect")
 
 
 def _tables_of_packages(matrix: Matrix) -> list[str]:
@@ -150,8 +189,17 @@ def _tables_of_packages(matrix: Matrix) -> list[str]:
 def _prefix(row: Row, key: tuple[str, ...]) -> str:
     """What tells the rows of one release apart: ``libcudnn.so.9: ``."""
     skipped = ("package", "version", "from_version", "versions", "first")
-    words = [str(row[column]) for column in key if column not in skipped and row[column] and row[column] != "any"]
+    words = [key_word(column, row[column]) for column in key if column not in skipped and row[column] != "any"]
+    words = [word for word in words if word]
     return f"{' '.join(words)}: " if words else ""
+
+
+def key_word(column: str, value: Any) -> str:
+    """A cell of a key in words: ``CUDA 12``, not ``12``."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    word = {"cuda": "CUDA ", "toolkit": "CUDA ", "torch": "torch "}.get(column, "")
+    return f"{word}{value}" if value else ""
 
 
 def _span(row: Row) -> str:
@@ -253,6 +301,10 @@ def _torch(sheet: Sheet, name: str, version: str) -> None:
         toolkit = matrix.row("cuda-toolkits", toolkit=cuda)
         if toolkit is not None:
             sheet.say(f"CUDA {cuda}: lowest Linux driver", toolkit["linux_driver_min"], toolkit)
+    for row in matrix.rows("torch-rocm", torch=line):
+        sheet.say(f"ROCm {row['rocm']}: GPU targets with code", row["targets"], row)
+    for row in applying(matrix.rows("torch-mps"), line):
+        sheet.say(f"MPS: oldest macOS ({', '.join(row['architectures'] or ())})", row["macos"], row)
 
 
 def _onnxruntime(sheet: Sheet, name: str, version: str) -> None:
@@ -291,6 +343,8 @@ def cudnn(matrix: Matrix, version: str) -> Answer:
     sheet = Sheet(matrix, f"cuDNN {version}")
     majors = sorted({row["cuda"] for row in matrix.rows("cudnn")}, key=sort_key)
     found = False
+    if len(numbers(version)) == 1 and _cudnn_major(sheet, numbers(version), majors):
+        return sheet.answer
     for major in majors:
         for table in ("cudnn", "cudnn-gpus"):
             row = _in_range(matrix.rows(table, cuda=major), version, "first", "last")
@@ -307,62 +361,14 @@ def cudnn(matrix: Matrix, version: str) -> Answer:
     return sheet.answer
 
 
-def listed(matrix: Matrix, kind: str, words: list[str]) -> Answer:
-    """An NGC image, a cloud instance type or a hosted notebook: the rows whose key holds all the words.
-
-    ``p4d`` and ``NC6s_v3`` are parts of names; of more than a dozen rows only the newest (last) are told in full.
-    """
-    table = LISTS[kind]
-    if table not in matrix.tables():
-        raise QueryError(f"this release of the tables has none of {kind}s")
-    meta = matrix.meta(table)
-    texts = {row["_id"].partition("/")[2]: row for row in matrix.rows(table)}
-    if not words:
-        raise QueryError(f"name one: {', '.join(list(texts)[:4])}, ...")
-    labels = labels_like(matrix, kind, words)
-    sheet = Sheet(matrix, f"{kind} {' '.join(words)}")
-    told = labels[-3:] if len(labels) > MANY else labels
-    for label in told:
-        several = f"{label.replace('/', ' ')}: " if len(labels) > 1 else ""
-        sheet.columns(texts[label], prefix=several)
-    if told != labels:
-        others = [label.replace("/", " ") for label in labels if label not in told]
-        sheet.say("also listed", others, {**texts[labels[0]], "note": None})
-    if labels:
-        return sheet.answer
-    words = _label_words(words)
-    version = next((column for column in meta.key if meta.type_of(column) == "version"), None)
-    if version is not None and len(meta.key) == 2 and len(words) == 2:
-        other = next(column for column in meta.key if column != version)
-        if matrix.rows(table, **{other: words[0]}):
-            return sheet.miss(table, version, words[1], words[0], **{other: words[0]})
-    close = alike(" ".join(words), [label.replace("/", " ") for label in texts])
-    raise QueryError(
-        f"our tables have no {kind} {' '.join(words)!r}{'; did you mean ' + ', '.join(close) + '?' if close else ''}"
-    )
-
-
-MANY = 12
-
-
-def labels_like(matrix: Matrix, kind: str, words: Sequence[str]) -> list[str]:
-    """The ids of rows that hold all the words, else of those where every word begins or ends a part of the name."""
-    wanted = _label_words(words)
-    held = {}
-    for row in matrix.rows(LISTS[kind]):
-        label = row["_id"].partition("/")[2]
-        held[label] = label.lower().replace(":", "/").split("/")
-    found = [label for label, parts in held.items() if all(word in parts for word in wanted)]
-    if found or kind != "instance" or any(len(word) < 2 for word in wanted):
-        return found
-
-    def part(word: str, name: str) -> bool:
-        return name.startswith((f"{word}.", f"{word}-", f"standard_{word}")) or name == word
-
-    return [label for label, parts in held.items() if all(any(part(w, p) for p in parts) for w in wanted)]
-
-
-def _label_words(words: Sequence[str]) -> list[str]:
-    """``nvcr.io/nvidia/pytorch:24.05-py3`` is the image ``pytorch 24.05``."""
-    found = [part for word in words for part in word.lower().replace(":", "/").split("/")]
-    return [part.removesuffix("-py3") for part in found if part and part not in ("nvcr.io", "nvidia")]
+def _cudnn_major(sheet: Sheet, major: tuple[int, ...], cudas: list[str]) -> bool:
+    """For ``cudnn 9``: its releases for each CUDA major, instead of those of 9.0."""
+    for cuda in cudas:
+        rows = [row for row in sheet.matrix.rows("cudnn", cuda=cuda) if numbers(row["first"])[:1] == major]
+        ranges = [
+            (f"{row['first']} to {row['last']}: CUDA {row['cuda_low']} to {row['cuda_high']}", row) for row in rows
+        ]
+        grouped(sheet, f"for CUDA {cuda}: releases (toolkits)", ranges)
+    if sheet.answer.facts:
+        sheet.answer.gaps.append(f"cuDNN {major[0]} is any of these: ask for a release to see its drivers and GPUs")
+    return bool(sheet.answer.facts)

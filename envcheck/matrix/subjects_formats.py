@@ -7,8 +7,8 @@ from envcheck.versions import compare_numbers, numbers
 from . import Matrix, Row
 from .model import QueryError
 from .ordering import sort_key
-from .query import Answer, Sheet, alike
-from .subjects_systems import newer_than, say_grouped
+from .query import Answer, Sheet, alike, grouped
+from .subjects_systems import newer_than
 
 FLAGS = {
     "avx512": "avx512f",
@@ -98,7 +98,7 @@ def ptx(matrix: Matrix, text: str) -> Answer:
     if not found:
         sheet.answer.gaps.append(newer_than(matrix, "ptx-isa", "ptx", version, "PTX", rows))
         return sheet.answer
-    say_grouped(sheet, "CUDA releases whose compilers write it", [(row["cuda"], row) for row in found])
+    grouped(sheet, "CUDA releases whose compilers write it", [(row["cuda"], row) for row in found])
     reads = next((row for row in found if row["driver_branch"]), None)
     if reads is None:
         sheet.answer.gaps.append(f"the driver branch of CUDA {found[0]['cuda']} is not listed")
@@ -166,7 +166,7 @@ def level(matrix: Matrix, text: str) -> Answer:
         for each in matrix.rows("cpu-requirements")
         if set(each["requires_flags"]) <= set(row["all_flags"]) and not set(each["requires_flags"]) <= lower
     ]
-    say_grouped(sheet, "packages that need flags of this level", [(_package(each), each) for each in needing])
+    grouped(sheet, "packages that need flags of this level", [(_package(each), each) for each in needing])
     return sheet.answer
 
 
@@ -203,7 +203,7 @@ def cpu(matrix: Matrix, text: str) -> Answer:
         sheet.say("added by level", f"x86-64-v{row['level']}", row)
         sheet.columns(row, "first_intel", "first_amd", suffix=" of that level")
     needing = matrix.rows("cpu-requirements", requires_flags=flag)
-    say_grouped(sheet, "packages that do not run without it", [(_package(row), row) for row in needing])
+    grouped(sheet, "packages that do not run without it", [(_package(row), row) for row in needing])
     if not needing:
         sheet.answer.gaps.append(f"no package in our tables is known to need {flag}")
     return sheet.answer

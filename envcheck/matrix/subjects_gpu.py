@@ -1,4 +1,4 @@
-"""Answers about GPUs, compute capabilities, drivers and CUDA toolkits."""
+"""Answers about GPUs (AMD's: `subjects_amd`), compute capabilities, drivers and CUDA toolkits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from .gpu_names import fitting, merged
 from .guess import cuda_version, driver_version
 from .model import QueryError
 from .query import Answer, Sheet, alike
+from .subjects_amd import amd_gpu
 
 
 def gpu(matrix: Matrix, name: str) -> Answer:
@@ -19,9 +20,12 @@ def gpu(matrix: Matrix, name: str) -> Answer:
     """
     rows = fitting(matrix, name)
     if not rows:
-        close = alike(name, [row["name"] for row in matrix.rows("gpus")])
+        other = amd_gpu(matrix, name)
+        if other is not None:
+            return other
+        close = alike(name, [row["name"] for table in ("gpus", "amd-gpus") for row in matrix.rows(table)])
         ending = f"; did you mean {', '.join(close)}?" if close else ""
-        raise QueryError(f"there is no GPU {name!r} in our tables, which list NVIDIA's{ending}")
+        raise QueryError(f"there is no GPU {name!r} in our tables, which list NVIDIA's and AMD's{ending}")
     row = merged(rows)
     if row is None:
         each = ", ".join(f"{row['name']} ({row['compute_capability']})" for row in rows[:8])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from envcheck.versions import compare_numbers, numbers
 
@@ -10,7 +10,7 @@ from . import Matrix, Row
 from .lookup import of_minor
 from .model import QueryError
 from .ordering import release, sort_key
-from .query import Answer, Sheet, alike, near
+from .query import Answer, Sheet, alike, grouped, near
 
 DISTROS = {
     **dict.fromkeys(("redhat", "redhatenterprise", "redhatenterpriselinux", "ubi"), "rhel"),
@@ -231,7 +231,7 @@ def glibc(matrix: Matrix, text: str) -> Answer:
     sheet = Sheet(matrix, f"glibc {version}")
     rows = matrix.rows("distros")
     exact = [row for row in rows if row["arch"] == ARCH and compare_numbers(row["glibc"], version) == 0]
-    say_grouped(sheet, "distributions that have it", [(_label(row), row) for row in exact])
+    grouped(sheet, "distributions that have it", [(_label(row), row) for row in exact])
     if not exact:
         sheet.answer.gaps.append(
             f"no distribution in our tables has glibc {version}{near(version, [row['glibc'] for row in rows])}"
@@ -249,15 +249,6 @@ def _label(row: Row) -> str:
     return f"{row['distro']} {row['version']}"
 
 
-def say_grouped(sheet: Sheet, name: str, pairs: Iterable[tuple[str, Row]]) -> None:
-    """One fact for all texts that come from one source."""
-    groups: dict[tuple[str, str], list[tuple[str, Row]]] = {}
-    for text, row in pairs:
-        groups.setdefault((row["source"], row["confidence"]), []).append((text, row))
-    for members in groups.values():
-        sheet.say(name, list(dict.fromkeys(text for text, _ in members)), {**members[-1][1], "note": None})
-
-
 def say_holders(sheet: Sheet, what: str, columns: tuple[str, ...], test: Callable[[Row], bool]) -> None:
     """The oldest release of each distribution that passes, and the listed ones that do not.
 
@@ -273,8 +264,8 @@ def say_holders(sheet: Sheet, what: str, columns: tuple[str, ...], test: Callabl
         passing = [row for row in rows if test(row)]
         oldest += [(_label(row), row) for row in passing[:1]]
         without += [(_label(row), row) for row in rows if row not in passing]
-    say_grouped(sheet, f"oldest listed release with {what}", oldest)
-    say_grouped(sheet, f"listed releases without {what}", without)
+    grouped(sheet, f"oldest listed release with {what}", oldest)
+    grouped(sheet, f"listed releases without {what}", without)
 
 
 def version_in(text: str, *names: str) -> str:
@@ -342,6 +333,6 @@ def musl(matrix: Matrix, text: str) -> Answer:
         rows = [each for each in matrix.rows("wheels", package=package) if "musllinux" in (each["platforms"] or ())]
         if rows:
             with_wheels.append((package, rows[-1]))
-    say_grouped(sheet, "packages with some musllinux wheel (whichever tag)", with_wheels)
+    grouped(sheet, "packages with some musllinux wheel (whichever tag)", with_wheels)
     sheet.answer.gaps.append("which releases of which distribution have which musl: not in our tables")
     return sheet.answer

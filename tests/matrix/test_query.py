@@ -99,7 +99,7 @@ def test_libraries(matrix: Matrix) -> None:
         ("cupy-cuda12x", "13.6.0", "NumPy releases", "2.3"),
         ("onnxruntime-directml", "1.20.0", "highest opset", "21"),
         ("tensorflow-gpu", "2.10.0", "linux: cuDNN release", "8.1"),
-        ("paddlepaddle-gpu", "2.5.0", "11.2: cuDNN that the guide names", "8.2.1"),
+        ("paddlepaddle-gpu", "2.5.0", "CUDA 11.2: cuDNN that the guide names", "8.2.1"),
         ("mxnet-cu112", "1.9.1", "cuDNN of the build", "8.1.1"),
         ("openvino", "2023.3.0", "operating systems", "CentOS 7"),
     ],
@@ -117,7 +117,7 @@ def test_openvino_is_no_onnx_runtime(matrix: Matrix) -> None:
 def test_packages_with_a_table_of_their_own(matrix: Matrix) -> None:
     answer = ask(matrix, ["tensorflow", "2.15"])
     assert value(answer, "linux: cuDNN release") == "8.9"
-    assert "2.15.0" in value(ask(matrix, ["tensorflow"]), f"{matrix.meta('tensorflow').title.lower()}: releases listed")  # type: ignore[operator]
+    assert "2.15.0" in value(ask(matrix, ["tensorflow"]), f"{matrix.meta('tensorflow').title}: releases listed")  # type: ignore[operator]
 
 
 def test_images_and_machines(matrix: Matrix) -> None:
@@ -194,6 +194,72 @@ def test_every_fact_has_its_source(matrix: Matrix) -> None:
             assert fact.value not in (None, "", [])
             assert fact.as_of
             assert answer.sources[fact.source].title
+
+
+@pytest.mark.parametrize(
+    ("words", "some"),
+    [
+        (["torch", "2"], "2.15.0"),
+        (["numpy", "2"], "2.0.0"),
+        (["tensorrt", "10"], "10.5.0"),
+        (["nccl", "2"], "2.21.5"),
+        (["cudnn", "9"], "9.11.0 to 9.28"),
+    ],
+)
+def test_a_major_release_is_not_taken_for_its_first(matrix: Matrix, words: list[str], some: str) -> None:
+    answer = ask(matrix, words)
+    told = [each for fact in answer.facts for each in fact.value]
+    assert any(each.startswith(some) for each in told)
+    assert all("releases" in fact.name for fact in answer.facts)
+    assert any("is any of these" in gap for gap in answer.gaps)
+
+
+def test_keys_are_told_in_words(matrix: Matrix) -> None:
+    assert value(ask(matrix, ["nccl", "2.21.5"]), "CUDA 12: toolkit that the wheel was built with") == "12.4"
+    assert any(fact.name.startswith("win_amd64, win_arm64: ") for fact in ask(matrix, ["vllm", "0.6.6"]).facts)
+
+
+def test_a_component_of_a_toolkit(matrix: Matrix) -> None:
+    answer = ask(matrix, ["nvidia-cublas-cu12", "12.4.5.8"])
+    assert value(answer, "part of CUDA toolkits") == ["12.4.1"]
+
+
+def test_what_a_package_asks_of_the_gpu(matrix: Matrix) -> None:
+    assert value(ask(matrix, ["flash-attn", "2.7.4"]), "lowest compute capability") == "8.0"
+    assert value(ask(matrix, ["flash-attn", "1.0.4"]), "lowest compute capability") == "7.5"
+
+
+def test_torch_on_other_makers(matrix: Matrix) -> None:
+    answer = ask(matrix, ["torch", "2.4.1"])
+    assert "gfx942" in value(answer, "ROCm 6.1: GPU targets with code")  # type: ignore[operator]
+    assert value(answer, "MPS: oldest macOS (aarch64)") == "12.3"
+
+
+def test_columns_of_keys_are_no_packages(matrix: Matrix) -> None:
+    for name in ("from-version", "level", "toolkit", "branch"):
+        with pytest.raises(QueryError):
+            ask(matrix, ["package", name])
+
+
+@pytest.mark.parametrize(
+    ("typed", "subject"),
+    [
+        ("MI300X", "gpu AMD Instinct MI300X"),
+        ("AMD Instinct MI210", "gpu AMD Instinct MI210"),
+        ("rx7900xtx", "gpu AMD Radeon RX 7900 XTX"),
+        ("gfx942", "gpu AMD gfx942"),
+    ],
+)
+def test_amd(matrix: Matrix, typed: str, subject: str) -> None:
+    answer = ask(matrix, typed.split())
+    assert answer.subject == subject
+    assert ask(matrix, ["gpu", typed]).subject == subject
+    assert any(fact.name == "torch builds with code for it" for fact in answer.facts)
+
+
+def test_amd_names_that_differ_in_target(matrix: Matrix) -> None:
+    with pytest.raises(QueryError, match="differ in their target"):
+        ask(matrix, ["gpu", "Radeon PRO W7"])
 
 
 def test_compiled_tables_answer_alike(matrix: Matrix, compiled: Matrix) -> None:

@@ -153,7 +153,7 @@ def test_errors(matrix: Matrix) -> None:
         (["error", "CUDA_ERROR_NO_DEVCE"], "did you mean CUDA_ERROR_NO_DEVICE"),
         (["error", "nvml", "803"], "no error of CUDA"),
         (["RTX", "4091"], "did you mean"),
-        (["gpu", "MI300X"], "which list NVIDIA's"),
+        (["gpu", "Arc A770"], "which list NVIDIA's and AMD's"),
     ],
 )
 def test_nothing_fits(matrix: Matrix, words: list[str], said: str) -> None:
