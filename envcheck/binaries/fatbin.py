@@ -239,7 +239,8 @@ class _Walk:
         count, size = PARTS.unpack(self.reader.read(at, 8)) if at + 8 <= end else (0, 0)
         if not 0 < count <= self.left or not 8 < size <= min(MAX_TABLE, end - at):
             return None
-        table, place, before, keys = self.reader.read(at, size), 8, 0, []
+        keys: list[_Key] = []
+        table, place, before = self.reader.read(at, size), 8, 0
         while place + LEAST <= size and len(keys) < count:
             kind, _, so_far, payload, minor, major, number, flags = ENTRY.unpack_from(table, place)
             if so_far == before and kind in KINDS:
