@@ -39,7 +39,7 @@ class Need(NamedTuple):
     """One need of one library, or what was asked for itself."""
 
     name: str
-    """As written in DT_NEEDED, mostly a soname."""
+    """Of DT_NEEDED, mostly a soname; ``$ORIGIN`` and the like put in."""
     by: Loaded | None
     """The library that needs it; None for what dlopen asked for."""
     path: str | None
@@ -272,8 +272,10 @@ class Process:
             library = self._get(name, main, quiet)
             if library is None:
                 self.notes.append(f"object '{name}' from LD_PRELOAD cannot be preloaded ({quiet.needs[-1].problem})")
-            elif library not in first:
-                first.append(library)
+            else:
+                self.start.needs += quiet.needs
+                if library not in first:
+                    first.append(library)
         self._closure(first, self.start)
         self.start.new = self.loaded[:]
         self.everywhere = self.start.scope[:]
@@ -310,6 +312,7 @@ class Process:
         musl = self.loader.kind == "musl"
         if "$" in name and importer is not None and not musl:
             wanted = expand(name, self.search.origin(importer), self.loader.lib, self.search.platform)
+            name = wanted or name
         if musl and name.startswith("lib") and name[3:].startswith(MUSL_ITSELF):
             load.needs.append(Need(name, by, self.loader.path, "itself", "", None))
             return self._itself

@@ -177,14 +177,18 @@ class Search:
                 path = folder + sub + name
                 looked = look(path if path.startswith("/") else self.cwd + path)
                 if isinstance(looked, int):
-                    if looked not in goes_on:
-                        return None, differs  # for example a circle of links: the rest of this path is given up
+                    if looked not in goes_on and not sub and (self.musl or self._exists(folder)):
+                        return None, differs  # a circle of links, say: the rest of this path is given up
                     continue
                 found = self._found(path, looked, step, owner)
                 if found:
                     return found, differs
                 differs = differs or self._class_differs(looked)
         return None, differs
+
+    def _exists(self, folder: str) -> bool:
+        """A folder that is named from the current one counts as there."""
+        return not folder.startswith("/") or self.files.is_folder(folder)
 
     def _found(self, path: str, looked: Facts | int, step: str, owner: str) -> Found | None:
         """None: passed over, the search goes on."""
