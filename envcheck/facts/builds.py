@@ -76,7 +76,7 @@ def cuda_builds(facts: Facts) -> list[FrameworkBuild] | Absent | Unknown:
 
 
 NAMED = ("cupy-cuda", "jax-cuda", "jax-rocm", "mxnet-cu", "paddlepaddle")
-"""How packages begin whose name or version tells the CUDA release."""
+"""How packages begin whose name or version tells the CUDA release; others end so (``faiss-gpu-cu12``)."""
 
 
 def _finder(name: str) -> Finder | None:
@@ -85,7 +85,7 @@ def _finder(name: str) -> Finder | None:
         return _FINDERS[name]
     if name.startswith("onnxruntime-") and name != "onnxruntime-extensions":
         return _onnxruntime
-    if name.startswith(NAMED):
+    if name.startswith(NAMED) or (name[-1:].isdigit() and "-cu" in name):
         from envcheck.facts.builds_named import finder
 
         return finder(name)

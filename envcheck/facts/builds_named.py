@@ -1,4 +1,4 @@
-"""Builds whose own name or version tells the CUDA release: CuPy, JAX's plugins, MXNet and PaddlePaddle."""
+"""Builds whose own name or version tells the CUDA: CuPy, JAX's plugins, MXNet, PaddlePaddle, RAPIDS, DALI ..."""
 
 from __future__ import annotations
 
@@ -28,7 +28,35 @@ def finder(name: str) -> Finder | None:
         return _mxnet
     if name.startswith(("jax-cuda", "jax-rocm")) and name.endswith(("-plugin", "-pjrt")):
         return _jax_plugin
-    return None
+    return _suffixed if cuda_of_name(name) else None
+
+
+def cuda_of_name(name: str) -> str | None:
+    """``faiss-gpu-cu12`` -> ``12``, ``spconv-cu118`` -> ``11.8``, ``nvidia-dali-cuda120`` -> ``12.0``; else None.
+
+    None too for NVIDIA's component wheels (``nvidia-cublas-cu12``): they are what others bring along.
+    """
+    if name.startswith("nvidia-") and not name.startswith("nvidia-dali-"):
+        return None
+    tail = name.rpartition("-")[2]
+    digits = tail.removeprefix("cuda") if tail.startswith("cuda") else tail.removeprefix("cu")
+    if digits == tail or not digits.isdigit() or len(digits) not in (2, 3):
+        return None
+    if len(digits) == 2 and int(digits) in range(11, 20):
+        return digits
+    return f"{digits[:-1]}.{digits[-1]}"
+
+
+def _suffixed(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
+    """One distribution for each CUDA, as RAPIDS, DALI, faiss-gpu and spconv are published."""
+    name = canonical(package.name)
+    version, _ = version_and_label(package)
+    cuda = cuda_of_name(name)
+    files = from_files(read)
+    if files is not None:
+        return replace(files, package=name, version=version or files.version)
+    text = f"{name} is built for CUDA {cuda}"
+    return FrameworkBuild(name, version, "cuda", cuda, None, None, "high", [Evidence(text, "package name")])
 
 
 def _jax_plugin(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:

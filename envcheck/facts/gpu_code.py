@@ -78,8 +78,26 @@ def _code(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
         from envcheck.matrix.lookup import ort_gpu
 
         return _from_row(facts, build, ort_gpu(facts.matrix, public))
-    rows = facts.matrix.rows("wheel-symbols", package=build.package, version=public)
-    return _from_row(facts, build, rows[0] if rows else None)
+    row = _symbols_row(facts, build.package, public)
+    return _from_row(facts, build, row, "" if row is None or row["version"] == public else row["version"])
+
+
+def _symbols_row(facts: Facts, package: str, version: str) -> Row | None:
+    """What was read from this release; else from one of its minor release, or what both its neighbours have alike."""
+    if exact := facts.matrix.rows("wheel-symbols", package=package, version=version):
+        return exact[0]
+    wanted = numbers(version)
+    if len(wanted) < 2 or not version.replace(".", "").isdigit():
+        return None
+    rows = [row for row in facts.matrix.rows("wheel-symbols", package=package) if row["sass"] or row["ptx"]]
+    rows.sort(key=lambda row: numbers(row["version"]))
+    if siblings := [row for row in rows if numbers(row["version"])[:2] == wanted[:2]]:
+        return {**siblings[0], "measured": False}
+    below = [row for row in rows if numbers(row["version"]) < wanted]
+    above = [row for row in rows if numbers(row["version"]) > wanted]
+    if not (below and above) or any(below[-1][side] != above[0][side] for side in ("sass", "ptx")):
+        return None
+    return {**above[0], "measured": False}
 
 
 def _torch_row(facts: Facts, build: FrameworkBuild) -> Row | None:
@@ -101,13 +119,15 @@ def _torch_row(facts: Facts, build: FrameworkBuild) -> Row | None:
     return {**row, "sass": sorted([*row["sass"], *extra], key=numbers), "measured": False}
 
 
-def _from_row(facts: Facts, build: FrameworkBuild, row: Row | None) -> GpuCode | None:
+def _from_row(facts: Facts, build: FrameworkBuild, row: Row | None, read: str = "") -> GpuCode | None:
+    """``read``: the release of the same package that was read, where it is not this one."""
     if row is None or not (row.get("sass") or row.get("ptx")):
         return None
     sass, ptx = _targets(row.get("sass")), _targets(row.get("ptx"))
     title, url, as_of = facts.matrix.cite(row)
     text = f"{build} carries machine code for {', '.join(sass) or 'no GPU'}"
     text += f" and PTX for {', '.join(ptx)}" if ptx else " and no PTX"
+    text += f" (read from its neighbour {read})" if read else ""
     return GpuCode(build, sass, ptx, bool(row.get("measured", True)), Evidence(text, title, url, as_of))
 
 
