@@ -124,6 +124,8 @@ class RocmCode(Struct, frozen=True):
     missing: str
     """Why the targets are not known; empty when they are."""
     evidence: Evidence
+    promised: tuple[str, ...] = ()
+    """Targets that the table lists for this build, where its files were read."""
 
     @property
     def listed(self) -> str:
@@ -144,7 +146,9 @@ def _code(facts: Facts, build: FrameworkBuild, read: Build | None) -> RocmCode:
     rocm = _rocm_of(facts, build, read)
     if read is not None and (targets := known(read.sass)):
         text = f"{build} has rocBLAS kernels for {' '.join(targets)}"
-        return RocmCode(build, rocm, tuple(targets), True, "", Evidence(text, "torch/lib/rocblas/library"))
+        listed = _row(facts, build.version, rocm)
+        promised = tuple(listed["targets"] or ()) if listed is not None else ()
+        return RocmCode(build, rocm, tuple(targets), True, "", Evidence(text, "torch/lib/rocblas/library"), promised)
     evidence = build.evidence[0]
     packages = known(facts.get("packages")) or ()
     if sdk := next((package.name for package in packages if package.name.startswith("rocm-sdk-")), None):

@@ -19,7 +19,8 @@ How to fix
     what people use for gfx1031 to gfx1036, without support from AMD.
 
 Exceptions
-    A GPU inside a CPU beside a card that is served is only mentioned. With HSA_OVERRIDE_GFX_VERSION the finding is a
+    A GPU inside a CPU beside a card that is served is only mentioned. Where only rocBLAS lacks the target, which the
+    release is made for, it is a warning. With HSA_OVERRIDE_GFX_VERSION the finding is a
     warning while the generation is the same, for such pairs often work. Wheels of AMD's ROCm SDK bring the code for
     each target in packages of their own: nothing is said of them.
 
@@ -95,6 +96,8 @@ def _judge(code: RocmCode, gpu: MakerGpu, gpus: Sequence[MakerGpu], env: dict[st
     if taken == target:
         message = f"{gpu.name} is {target}, and {code.build} has code for {code.listed} only"
         severity, note = _beside(code, gpu, gpus, env)
+        if severity == "error" and target in code.promised:
+            severity, note = "warning", f" in rocBLAS; its other kernels are made for {target} too"
         message += note
     else:
         evidence.append(Evidence(f"{OVERRIDE}={env[OVERRIDE].strip()}", "environment"))

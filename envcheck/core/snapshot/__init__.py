@@ -290,7 +290,7 @@ class Build(_Part):
     variant: Text = NOT_STATED
     """``cpu``, ``cuda``, ``rocm``, ``xpu``, ``directml``, ``openvino`` ..."""
     sass: list[str] | Absent | Unknown = NOT_STATED
-    """Machine-code targets in its largest library: ``8.6``, ``9.0a``."""
+    """Machine-code targets in its largest library: ``8.6``, ``9.0a``; of a ROCm build ``gfx90a``."""
     ptx: list[str] | Absent | Unknown = NOT_STATED
     source: str = ""
     """The file that said so, relative to site-packages."""
