@@ -96,16 +96,17 @@ def test_what_is_missing_is_known_only_of_installations() -> None:
     assert unmet_of(packages={"jax": "0.6.2"}) == []
 
 
-def test_between_listed_releases_only_what_both_sides_imply_holds() -> None:
-    # 2.16.2 is listed, 2.16.1 is not: the cap of a later release holds, its floors do not.
+def test_beside_listed_releases_only_what_they_imply_holds() -> None:
+    # 2.16.1 is listed, 2.16.0 was never released: the cap of a later release holds, its floors do not.
     assert [
-        one.need.specifier for one in unmet_of(python="3.11", packages={"tensorflow": "2.16.1", "protobuf": "5.28.3"})
+        one.need.specifier for one in unmet_of(python="3.11", packages={"tensorflow": "2.16.0", "protobuf": "5.28.3"})
     ]
-    assert not unmet_of(python="3.11", packages={"tensorflow": "2.16.1", "protobuf": "3.20.0"})
+    assert not unmet_of(python="3.11", packages={"tensorflow": "2.16.0", "protobuf": "3.20.0"})
 
 
 def test_a_pin_says_nothing_of_another_release() -> None:
-    assert not unmet_of(packages={"vllm": "0.4.2", "torch": "2.2.0"})
+    # No such release: 0.5.3 pins torch 2.3.1 and 0.5.4 pins 2.4.0.
+    assert not unmet_of(packages={"vllm": "0.5.3.post99", "torch": "2.3.0"})
 
 
 def test_requirements_checked_at_run_time() -> None:
