@@ -8,7 +8,7 @@ Its value is plain JSON without any UUID, so that a recorded machine replays it:
      "libcuda": {"version": 12040, "path": "..."},             # or {"error": "...", "code": 34}
      "module": {"path": "...", "deprecated": false, "missing": []},   # the Python binding; or {"error": "..."}
      "nvml": {"init": null, "driver": "550.54.15", "nvml": "12.550.54.15", "cuda": 12040, "count": 1, "path": "..."},
-     "cuda": {"init": null, "count": 1, "buses": {"0": "0000:01:00.0"}},     # or {"init": {"code": 803, "name": "..."}}
+     "cuda": {"init": null, "count": 1},     # or {"init": {"code": 803, "name": "..."}}
      "gpus": [{"index": 0, "name": "...", "uuid": "GPU-<hash>", "uuid_prefixes": [], "pci": ["bus", "10de:2204"],
                "cc": "8.6", "memory": [bytes, bytes free], "compute_mode": "Default", "mig": 0, "mig_instances": 0,
                "mig_devices": [{"uuid": ..., "name": ..., "memory": [], "slices": [gpu, compute, MiB]}],
@@ -35,6 +35,8 @@ TIMEOUT = 10.0
 """Seconds for all of it; a healthy driver answers in well under one, many GPUs without persistence mode take some."""
 PATIENCE = 0.4
 """Share of the time that is left that one step may take."""
+SHARE = 0.85
+"""Share of the time that is left that one process may take."""
 MAX_RUNS = 8
 """Processes that may end before their time."""
 
@@ -58,14 +60,16 @@ def query_nvml(host: Host) -> dict[str, Any]:
     while True:
         left = host.seconds_left(until - time.monotonic())
         wanted["patience"] = round(left * PATIENCE, 2)
+        # A process that blocks every signal is ended by us; then some time must be left for the next one.
+        limit = left * SHARE if len(crashes) < MAX_RUNS else left
         argv = [sys.executable, "-I", "-S", "-B", script, json.dumps(wanted)]
-        answer = merge(answer, collect(run(argv, left, dict(host.env))))
+        answer = merge(answer, collect(run(argv, limit, dict(host.env))))
         ended, during = answer["ended"], answer["during"]
         if ended == "done" or ended.startswith("not started") or not during or len(crashes) >= MAX_RUNS:
             break
         step, _, about = during.partition(" ")
-        # A function that ends the process for a second GPU is not asked again at all.
-        again = any(name.partition(" ")[0] == step for name, _ in crashes)
+        # A function that ends the process for a second GPU, or could not even be stopped, is not asked again at all.
+        again = ended.startswith("timeout") or any(name.partition(" ")[0] == step for name, _ in crashes)
         skip = step if again or not about else during
         if skip in wanted["skip"] or host.seconds_left(until - time.monotonic()) < 0.05:
             break
@@ -110,8 +114,6 @@ def collect(ran: Ran) -> dict[str, Any]:
                 _merge(gpus.setdefault(numbers[0], {"index": numbers[0]}), value)
             elif kind == "mig" and len(numbers) == 2:
                 _merge(slices.setdefault((numbers[0], numbers[1]), {"place": numbers[1]}), value)
-            elif key == "cuda bus":
-                answer.setdefault("cuda", {}).setdefault("buses", {}).update(value)
             elif key in ("libcuda", "module", "nvml", "cuda"):
                 _merge(answer.setdefault(key, {}), value)
     if done:

@@ -9,13 +9,12 @@ process by SIGALRM (where there are signals).
 The argument is a JSON object: ``path``, folders to append to ``sys.path`` (-I and -S leave the site-packages out);
 ``skip``, steps to leave out because an earlier run ended there, and how; ``patience``, seconds that one step may take.
 
-Order: cuDriverGetVersion; NVML's versions; of every GPU what it is; then of every GPU what state it is in; last
+Order: libcuda and cuDriverGetVersion; NVML's versions; of every GPU what it is; then of every GPU in what state; last
 cuInit, which CUDA_VISIBLE_DEVICES of this process's environment bears on and which is the likeliest to crash.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
@@ -23,22 +22,16 @@ from collections.abc import Callable
 from typing import Any
 
 NEEDED = (
-    "nvmlInit",
-    "nvmlSystemGetDriverVersion",
-    "nvmlSystemGetCudaDriverVersion_v2",
-    "nvmlDeviceGetCount",
-    "nvmlDeviceGetHandleByIndex",
-    "nvmlDeviceGetCudaComputeCapability",
-)
+    "nvmlInit", "nvmlSystemGetDriverVersion", "nvmlSystemGetCudaDriverVersion_v2", "nvmlDeviceGetCount",
+    "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetCudaComputeCapability",
+)  # fmt: skip
 """What a usable ``pynvml`` module has; old releases of the deprecated distribution of that name lack some."""
 
 COMPUTE_MODES = {0: "Default", 1: "Exclusive_Thread", 2: "Prohibited", 3: "Exclusive_Process"}
 """nvmlComputeMode_t, in the words of nvidia-smi."""
 
-MAX_GPUS = 256
-MAX_MIG = 16
-MAX_PROCESSES = 1024
-SLOW_STEPS = {"nvmlInit": 1.75, "cuInit": 2.0, "cuDriverGetVersion": 1.25}
+MAX_GPUS, MAX_MIG, MAX_PROCESSES = 256, 16, 1024
+SLOW_STEPS = {"nvmlInit": 1.75, "cuInit": 2.0, "dlopen libcuda": 1.25, "cuDriverGetVersion": 1.25}
 """Steps that wake up every GPU may take so many times longer than others."""
 
 
@@ -50,7 +43,7 @@ class Talk:
     """The pipe to envcheck: a private copy of standard output, since a library may print to the real one."""
 
     def __init__(self, skip: dict[str, str], patience: float) -> None:
-        self.skip, self.patience = skip, patience
+        self.skip, self.patience, self.step = skip, patience, ""
         try:
             self.pipe = os.dup(1)
             os.dup2(2, 1)
@@ -73,6 +66,7 @@ class Talk:
 
     def begin(self, step: str) -> None:
         """Raises Skipped for a step that is to be left out."""
+        self.step = step
         ended = self.skip.get(step) or self.skip.get(step.partition(" ")[0])
         if ended:
             raise Skipped(f"asked, it ended the process: {ended}")
@@ -83,6 +77,11 @@ class Talk:
 def text(value: Any) -> str:
     """A string of NVML: ``bytes`` or ``str``, by the age of the binding."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def readable(told: str) -> str:
+    """The text, unless it is none."""
+    return told if told.isprintable() and "\ufffd" not in told else ""
 
 
 def loaded_from(name: str) -> str | None:
@@ -106,22 +105,25 @@ class Cuda:
         self.library: Any = None
 
     def version(self) -> None:
-        """cuDriverGetVersion: needs no cuInit and no device."""
+        """Load the library, and cuDriverGetVersion: needs no cuInit and no device."""
         import ctypes
 
         try:
-            self.talk.begin("cuDriverGetVersion")
+            self.talk.begin("dlopen libcuda")
             self.library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+            self.talk.begin("cuDriverGetVersion")
             version = ctypes.c_int(0)
             code = int(self.library.cuDriverGetVersion(ctypes.byref(version)))
         except Skipped:
             return
         except (OSError, AttributeError) as error:
-            self.talk.say({"libcuda": {"error": str(error)}})
+            # A file that is there and no library; none at all is a machine without a driver.
+            absent = "cannot open shared object file" in str(error) or self.library is not None
+            self.talk.say({"libcuda": {"error": str(error), **({} if absent else {"unloadable": True})}})
             return
+        told = {"version": version.value} if code == 0 else self.failure(code)
         path = loaded_from("libcuda.so")
-        where = {"path": path} if path else {}
-        self.talk.say({"libcuda": ({"version": version.value} if code == 0 else self.failure(code)) | where})
+        self.talk.say({"libcuda": {**told, "path": path} if path else told})
 
     def failure(self, code: int) -> dict[str, Any]:
         name = self.name(code)
@@ -135,7 +137,7 @@ class Cuda:
             self.talk.begin("cuGetErrorName")
             pointer = ctypes.c_char_p()
             if self.library.cuGetErrorName(code, ctypes.byref(pointer)) == 0 and pointer.value:
-                return text(pointer.value)[:80]
+                return readable(text(pointer.value))[:80]
         except (Skipped, AttributeError):
             pass
         return ""
@@ -157,15 +159,8 @@ class Cuda:
             count = ctypes.c_int(0)
             code = int(self.library.cuDeviceGetCount(ctypes.byref(count)))
             self.talk.say({"cuda": self.failure(code) if code else {"count": count.value}})
-            for index in range(min(count.value, MAX_GPUS) if code == 0 else 0):
-                self.talk.begin(f"cuDeviceGetPCIBusId {index}")
-                device, bus = ctypes.c_int(0), ctypes.create_string_buffer(64)
-                if self.library.cuDeviceGet(ctypes.byref(device), index):
-                    break
-                if self.library.cuDeviceGetPCIBusId(bus, 64, device) == 0:
-                    self.talk.say({"cuda bus": {str(index): text(bus.value)}})
-        except (Skipped, AttributeError):
-            pass
+        except (Skipped, AttributeError) as error:
+            self.talk.say({"cuda": {"error": f"{self.talk.step}: {error}"}})
 
 
 class Nvml:
@@ -179,16 +174,13 @@ class Nvml:
         except UnicodeDecodeError as error:
             return text(error.object)
 
-    def read(self, function: str, handle: Any, about: str, read: Callable[[Any], Any]) -> Any:
-        return read(self.call(function, handle, about=about))
-
     def error(self, error: BaseException) -> dict[str, Any]:
         """Code and text of what went wrong; the driver's text, which nvidia-smi prints too, before the binding's."""
         code = getattr(error, "value", None)
         if not isinstance(code, int):
             return {"code": None, "text": str(error) or type(error).__name__}
         try:
-            told = text(self.call("nvmlErrorString", code)) if code != 13 else "Function Not Found"
+            told = readable(text(self.call("nvmlErrorString", code))) if code != 13 else "Function Not Found"
         except Exception:
             told = ""
         return {"code": code, "text": told or str(error)}
@@ -244,8 +236,12 @@ class Nvml:
 
 
 def import_nvml(talk: Talk) -> Nvml | None:
+    # pynvml imports find_library and never calls it; what that module draws in would take half of the time.
+    util: Any = type(sys)("ctypes.util")
+    util.find_library = None
     try:
         talk.begin("import pynvml")
+        sys.modules.setdefault("ctypes.util", util)
         import pynvml
     except Skipped:
         return None
@@ -309,18 +305,13 @@ def pci(info: Any) -> list[str]:
 
 
 def first(pair: Any) -> int:
-    return int(pair[0])  # of the current and the pending one
+    return int(pair[0])  # of the current and the pending mode
 
 
 NAME, UUID = ("name", "nvmlDeviceGetName", text), ("uuid", "nvmlDeviceGetUUID", text)
 MEMORY = ("memory", "nvmlDeviceGetMemoryInfo", numbers("total", "free"))
-IDENTITY = (
-    NAME,
-    UUID,
-    ("pci", "nvmlDeviceGetPciInfo", pci),
-    ("cc", "nvmlDeviceGetCudaComputeCapability", lambda pair: f"{pair[0]}.{pair[1]}"),
-    MEMORY,
-)
+CAPABILITY = ("cc", "nvmlDeviceGetCudaComputeCapability", lambda pair: f"{pair[0]}.{pair[1]}")
+IDENTITY = (NAME, UUID, ("pci", "nvmlDeviceGetPciInfo", pci), CAPABILITY, MEMORY)
 SLICES = numbers("gpuInstanceSliceCount", "computeInstanceSliceCount", "memorySizeMB")
 INSTANCE = (UUID, NAME, MEMORY, ("slices", "nvmlDeviceGetAttributes", SLICES))
 STATE = (
@@ -340,7 +331,7 @@ STATE = (
 def ask(nvml: Nvml, key: str, handle: Any, table: tuple[tuple[str, str, Callable[[Any], Any]], ...]) -> None:
     about = key.partition(" ")[2]
     for name, function, read in table:
-        nvml.tell(key, name, functools.partial(nvml.read, function, handle, about, read))
+        nvml.tell(key, name, lambda: read(nvml.call(function, handle, about=about)))  # noqa: B023 - called at once
 
 
 def ask_identity(nvml: Nvml, index: int, handle: Any) -> None:
@@ -357,8 +348,10 @@ def ask_mig(nvml: Nvml, index: int, handle: Any) -> int:
         about = f"{index} {place}"
         try:
             instance = nvml.call("nvmlDeviceGetMigDeviceHandleByIndex", handle, place, about=about)
-        except Exception:
-            continue  # Not Found: this place is empty
+        except Exception as error:
+            if getattr(error, "value", None) == 6:
+                continue  # Not Found: this place is empty
+            raise
         found += 1
         ask(nvml, f"mig {about}", instance, INSTANCE)
     return found

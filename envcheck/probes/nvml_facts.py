@@ -33,7 +33,7 @@ def take(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> tuple[list[G
     libcuda, module, nvml = _section(answer, "libcuda"), _section(answer, "module"), _section(answer, "nvml")
 
     served = cuda_version(libcuda.get("version"))
-    failure = str(libcuda.get("error") or _crash(answer, "cuDriverGetVersion") or stopped or "not told")
+    failure = str(libcuda.get("error") or _crash(answer, "cuDriverGetVersion", LOAD) or stopped or "not told")
     if libcuda.get("code") == 34:
         failure += ": it is a stub library"
     _add(driver, log, "cuDriverGetVersion", "cuda", served or Unknown(failure[:200]))
@@ -61,6 +61,10 @@ def take(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> tuple[list[G
     elif init != "":
         driver.nvml_error = nvml_error(init)
     why = driver.nvml_error if isinstance(driver.nvml_error, str) else driver.nvml_error.why
+    gpus = from_nvml(answer)
+    _log_errors(answer, log)
+    if isinstance(gpus, Absent):
+        why = gpus.why.removeprefix("NVML: ")
     if not nvml:
         return Unknown(f"NVML: {why}"), f"NVML: {why}"
 
@@ -73,7 +77,21 @@ def take(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> tuple[list[G
         told = isinstance(value, str) and is_version(value)
         _add(driver, log, source, kind, str(value) if told else Unknown(_reason(nvml, key, why)))
     _add(driver, log, "NVML CUDA", "cuda", cuda_version(nvml.get("cuda")) or Unknown(_reason(nvml, "cuda", why)))
-    return from_nvml(answer), f"NVML: {why}"
+    return gpus, f"NVML: {why}"
+
+
+def _log_errors(answer: dict[str, Any], log: Log) -> None:
+    """What NVML did not tell of a GPU; that a GPU does not support something is no failure."""
+    rows = answer.get("gpus")
+    for row in rows if isinstance(rows, list) else ():
+        errors = row.get("errors") if isinstance(row, dict) else None
+        for name, error in errors.items() if isinstance(errors, dict) else ():
+            if nvml_code(error) != 3 or name in ("handle", "mig_instances"):
+                log.add("gpus", "failed", f"GPU {row.get('index')}, {name}: {nvml_error(error)}", "NVML")
+
+
+LOAD = "dlopen libcuda"
+"""The step in which libcuda is loaded."""
 
 
 def how_it_ended(answer: dict[str, Any]) -> str:
@@ -82,50 +100,57 @@ def how_it_ended(answer: dict[str, Any]) -> str:
     ended, during = str(answer.get("ended")), str(answer.get("during") or "")
     if isinstance(crashes, list):
         # cuInit is asked last and of libcuda: what becomes of it says nothing of NVML.
-        of_nvml = [crash for crash in crashes if isinstance(crash, list) and not str(crash[:1]).startswith("['cu")]
-        if of_nvml and len(of_nvml[0]) == 2:
+        pairs = [crash for crash in crashes if isinstance(crash, list) and len(crash) == 2]
+        of_nvml = [pair for pair in pairs if not str(pair[0]).startswith(("cu", LOAD))]
+        if of_nvml:
             during, ended = map(str, of_nvml[0])
     if ended == "done":
         return ""
     return f"the child process ended with {ended}" + (f" during {during}" if during else "")
 
 
-def _crash(answer: dict[str, Any], step: str) -> str:
-    """How a process ended in this step; empty where none did."""
+def _crash(answer: dict[str, Any], *steps: str) -> str:
+    """How a process ended in one of these steps; empty where none did."""
     crashes = answer.get("crashes")
     rows = [*crashes] if isinstance(crashes, list) else []
     rows.append([answer.get("during"), answer.get("ended")])
-    return next((str(row[1]) for row in rows if isinstance(row, list) and len(row) == 2 and row[0] == step), "")
+    return next((str(row[1]) for row in rows if isinstance(row, list) and len(row) == 2 and row[0] in steps), "")
 
 
 def _take_cuda(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> None:
     """What cuInit and cuDeviceGetCount said to a process of this environment."""
-    cuda = _section(answer, "cuda")
-    init, crashed = cuda.get("init", ""), _crash(answer, "cuInit")
+    cuda, libcuda = _section(answer, "cuda"), _section(answer, "libcuda")
+    init, crashed = cuda.get("init", ""), _crash(answer, "cuInit", LOAD)
     if isinstance(init, dict) and isinstance(init.get("code"), int):
         driver.cu_init = f"{init['code']} {str(init.get('name') or '')[:80]}".strip()
     elif crashed.startswith("signal"):
         driver.cu_init = crashed
     elif init is None and "init" in cuda:
         driver.cu_init = Absent("cuInit succeeded")
+    elif libcuda.get("unloadable") is True and not crashed:
+        driver.cu_init = f"libcuda cannot be loaded: {str(libcuda.get('error')).rpartition('/')[2][:120]}"
     else:
-        why = f"cuInit: {crashed}" if crashed else how_it_ended(answer) or "cuInit was not asked"
-        driver.cu_init = Unknown(why)
+        told = f"cuInit: {crashed}" if crashed else cuda.get("error") or libcuda.get("error")
+        driver.cu_init = Unknown(str(told)[:200] if told else how_it_ended(answer) or "cuInit was not asked")
     count = cuda.get("count")
     if isinstance(count, int) and 0 <= count <= 1024:
         driver.cuda_devices = count
     elif isinstance(driver.cu_init, str):
         driver.cuda_devices = 0
     else:
-        why = driver.cu_init.why if isinstance(driver.cu_init, Unknown) else cuda.get("error") or "it was not told"
+        why = driver.cu_init.why if isinstance(driver.cu_init, Unknown) else cuda.get("error")
+        if not why:
+            why = "cuDeviceGetCount was not asked" if count is None else f"cuDeviceGetCount gave {count}"
         driver.cuda_devices = Unknown(str(why)[:200])
-    if "init" in cuda or crashed:
+    if "init" in cuda or crashed or isinstance(driver.cu_init, str):
         told = driver.cu_init if isinstance(driver.cu_init, str) else driver.cu_init.why
         log.add("driver", "ok" if isinstance(driver.cu_init, Absent) else "failed", told, "cuInit")
 
 
 def _reason(nvml: dict[str, Any], key: str, why: str) -> str:
     error = _section(nvml, "errors").get(key)
+    if not error and key in nvml:
+        return f"NVML gave {str(nvml[key])[:40]!a}"
     return f"NVML: {nvml_error(error) if error else why}"
 
 
@@ -171,11 +196,14 @@ def _from_nvml(row: dict[str, Any], left_out: str) -> Gpu:
     if isinstance(gpu.name, str):
         gpu.name = gpu.name.removesuffix(" (nvgpu)")
     gpu.uuid, gpu.compute_mode = text("uuid"), text("compute_mode")
+    if isinstance(gpu.uuid, str) and not gpu.uuid.startswith("GPU-"):
+        gpu.uuid = missing("uuid")
     prefixes = row.get("uuid_prefixes")
     gpu.uuid_prefixes = [prefix for prefix in prefixes if isinstance(prefix, str)] if isinstance(prefixes, list) else []
     address, memory = row.get("pci"), row.get("memory")
-    if isinstance(address, list) and len(address) == 2:
-        gpu.pci_bus, gpu.pci_id = normal_bus(str(address[0])), str(address[1])
+    if isinstance(address, list) and len(address) == 2 and _is_address(str(address[0])):
+        gpu.pci_bus = normal_bus(str(address[0]))
+        gpu.pci_id = str(address[1]) if str(address[1]).startswith("10de:") else missing("pci")
     else:
         gpu.pci_bus = gpu.pci_id = missing("pci")
     gpu.memory_mib, gpu.memory_free_mib = sizes(memory) or (missing("memory"), missing("memory"))
@@ -191,7 +219,7 @@ def _from_nvml(row: dict[str, Any], left_out: str) -> Gpu:
     elif nvml_code((errors or {}).get("mig")) == 3:
         gpu.mig = Absent("this GPU has no MIG")
     else:
-        gpu.mig = missing("mig")
+        gpu.mig = gpu.mig_instances = missing("mig")
     from envcheck.probes.nvml_state import take_state
 
     take_state(gpu, row, missing, left_out)
@@ -208,9 +236,15 @@ def sizes(memory: Any) -> tuple[int, int] | None:
     """Total and free MiB of [bytes, bytes free]; None for what can be no memory of a GPU."""
     if isinstance(memory, list) and len(memory) == 2 and all(isinstance(size, int) for size in memory):
         total, free = memory
-        if 0 <= free <= total < 1 << 50:
+        if 0 <= free <= total < 1 << 50 and total:
             return total // MIB, free // MIB
     return None
+
+
+def _is_address(text: str) -> bool:
+    """``00000000:07:00.0``."""
+    parts = text.replace(".", ":").split(":")
+    return len(parts) == 4 and all(part and all(c in "0123456789abcdefABCDEF" for c in part) for part in parts)
 
 
 def nvml_code(error: Any) -> int | None:

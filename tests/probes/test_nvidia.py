@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from recording import LIBS, V100, answer, bound, driver_files, pci_device, recorded
 
@@ -196,7 +196,9 @@ JSON = st.recursive(
             )
             | st.sampled_from(
                 ["index", "name", "uuid", "pci", "cc", "memory", "mig", "mig_instances", "errors", "count", "cuda"]
-            ),
+            )
+            | st.sampled_from(["crashes", "cuda", "mig_devices", "slices", "throttle", "processes", "fabric", "ecc"])
+            | st.sampled_from(["persistence", "virtual", "model", "pcie_width", "pcie_generation_max", "buses"]),
             inner,
             max_size=6,
         )
@@ -205,8 +207,9 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(JSON)
+@example({"ended": "done", "crashes": [[]], "nvml": {"init": None}, "gpus": [{"processes": [-1, []]}]})
 def test_any_answer_is_read_without_an_exception(value: object) -> None:
     if isinstance(value, dict):
         gpus, why = nvml_facts.take(value, NvidiaDriver(), Log())
