@@ -106,6 +106,9 @@ WORLD = frozenset(
             "diffusers",
             "datasets",
             "optimum",
+            "autoawq",
+            "auto-gptq",
+            "trl",
             "tensorrt-llm",
         ),
         *(

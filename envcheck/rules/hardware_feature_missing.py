@@ -72,6 +72,14 @@ def check(
     stated = known(model.dtype) if model is not None else None
     dtype = SPELLINGS.get(stated.lower(), stated.lower()) if stated else None
     wanted = [row for row in matrix.rows("gpu-features") if _applies(row, dtype, packages)]
+    of_all = {row["subject"] for row in wanted if not row["from_version"]}
+    if packages is not None:
+        # Where the release is not stated, what every release needs is all that can be said.
+        wanted = [
+            row
+            for row in wanted
+            if not row["from_version"] or row["subject"] not in of_all or packages.version(row["subject"]) is not None
+        ]
     if not wanted:
         yield Skip("nothing that needs a special feature of the GPU")
     elif visible_gpus is not None:
