@@ -28,6 +28,7 @@ envcheck matrix opset 21               who defines and who loads it; also ir 10
 envcheck matrix jetpack 6.1            also l4t 36.4
 envcheck matrix cpu avx2               which packages need it; also x86-64-v2
 envcheck matrix ptx 8.4
+envcheck matrix libcudnn.so.8          which CUDA it belongs to, which wheel brings it
 envcheck matrix error 803              a code of CUDA or NVML, or its name
 envcheck matrix image pytorch 24.05    an NGC image
 envcheck matrix instance g5.xlarge     a cloud instance type

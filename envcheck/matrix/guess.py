@@ -47,7 +47,7 @@ def subject(matrix: Matrix, words: Sequence[str]) -> list[str] | None:
     found = _system(matrix, first, text, words)
     if found is not None:
         return found
-    if is_error_name(first):
+    if is_error_name(first) or (first == "nvml" and len(words) > 1):
         return ["error", *words]
     if first.startswith(("sm_", "compute_")) and len(words) == 1:
         return ["cc", text]
@@ -75,6 +75,7 @@ def _system(matrix: Matrix, first: str, text: str, words: Sequence[str]) -> list
     import re
 
     from .subjects_formats import flag_named
+    from .subjects_libraries import is_library
     from .subjects_systems import is_distro
 
     lower = text.lower()
@@ -89,6 +90,8 @@ def _system(matrix: Matrix, first: str, text: str, words: Sequence[str]) -> list
     missing = re.search(r"\b(GLIBCXX|GLIBC|CXXABI)_(\d+(?:\.\d+)+)", text)
     if missing:  # version `GLIBCXX_3.4.30' not found
         return [missing[1].lower(), missing[2]]
+    if is_library(first) and len(words) == 1:
+        return ["library", text]
     if is_distro(matrix, text):
         return ["distro", text]
     if flag_named(matrix, text) is not None:

@@ -212,6 +212,7 @@ FURTHER = {
     "l4t": ("subjects_formats.l4t", "36.4"),
     "x86-64": ("subjects_formats.level", "v2"),
     "cpu": ("subjects_formats.cpu", "avx2"),
+    "library": ("subjects_libraries.library", "libcudnn.so.8"),
 }
 """Subjects that are one function of a text: where it is, and an example."""
 

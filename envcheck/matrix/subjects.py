@@ -23,6 +23,9 @@ FAMILIES = {
 }
 """Packages whose releases stand in the tables of another one."""
 
+EFFECTS = {"fails": "it does not run", "part": "some of its functions fail", "slow": "it runs slowly"}
+"""The words of the column `effect` of gpu-features."""
+
 NO_PACKAGES = (*BOUNDS, "branch", "cc", "cuda", "first", "gcc", "l4t", "level", "major", "toolkit")
 """Versions that rows have as their key without being releases of a package."""
 
@@ -138,7 +141,7 @@ def _common(sheet: Sheet, name: str, version: str) -> None:
                 listed = list(dict.fromkeys(row["version"] for row in rows))
                 newest = {**rows[-1], "note": None}
                 sheet.say(f"{meta.title}: releases listed", listed, newest)
-            else:
+            elif not _only_keys(sheet, table, rows):
                 for row in rows:
                     sheet.columns(row, prefix=_prefix(row, meta.key), suffix=_span(row))
         return
@@ -157,8 +160,12 @@ def _common(sheet: Sheet, name: str, version: str) -> None:
         if table == "requires":
             _requires(sheet, rows)
             continue
+        if _only_keys(sheet, table, rows):
+            continue
         for row in rows:
-            sheet.columns(row, prefix=_prefix(row, meta.key))
+            other = "version" in meta.key and sort_key(row["version"])[:2] != sort_key(version)[:2]
+            suffix = f" (as in {row['version']})" if other else ""
+            sheet.columns(row, prefix=_prefix(row, meta.key), suffix=suffix)
     _companions(sheet, name, version)
     _gpu_features(sheet, name, version)
 
@@ -173,7 +180,17 @@ def _gpu_features(sheet: Sheet, name: str, version: str) -> None:
     for row in rows:
         begun = not row["from_version"] or sort_key(row["from_version"])[:2] <= sort_key(version)[:2]
         if begun and (not row["to_version"] or sort_key(version)[:2] < sort_key(row["to_version"])[:2]):
-            sheet.columns(row, "min_cc", "needs", "effect")
+            sheet.columns(row, "min_cc", "needs")
+            sheet.say("what happens without", EFFECTS.get(row["effect"], row["effect"]), row)
+
+
+def _only_keys(sheet: Sheet, table: str, rows: list[Row]) -> bool:
+    """One fact for a table that says by its keys alone what there is: wheels outside the package index."""
+    meta = sheet.matrix.meta(table)
+    if any(column.name not in (*meta.key, *BOUNDS) for column in meta.columns):
+        return False
+    grouped(sheet, meta.title, [(_prefix(row, meta.key).removesuffix(": "), row) for row in rows])
+    return True
 
 
 def _tables_of_packages(matrix: Matrix) -> list[str]:
@@ -199,7 +216,7 @@ def key_word(column: str, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     word = {"cuda": "CUDA ", "toolkit": "CUDA ", "torch": "torch "}.get(column, "")
-    return f"{word}{value}" if value else ""
+    return f"{word if numbers(str(value)) else ''}{value}" if value else ""
 
 
 def _span(row: Row) -> str:
@@ -207,7 +224,7 @@ def _span(row: Row) -> str:
     first, end = row.get("from_version"), row.get("to_version")
     words = [f"from {first}"] if first else []
     words += [f"before {end}"] if end else []
-    words += [str(row["versions"])] if row.get("versions") else []
+    words += [key_word("versions", row["versions"])] if row.get("versions") else []
     return f" ({', '.join(words)})" if words else ""
 
 
@@ -215,8 +232,15 @@ def _applying(rows: list[Row], version: str) -> list[Row]:
     if rows and "from_version" in rows[0]:
         return applying(rows, version)
     if rows and "versions" in rows[0]:
-        return [row for row in rows if not row["versions"] or _fits(version, row["versions"])]
+        return [row for row in rows if _holds(row["versions"], version)]
     return rows
+
+
+def _holds(versions: str | list[str] | None, version: str) -> bool:
+    """Whether a column `versions`, a specifier or a list of releases, speaks of this one."""
+    if isinstance(versions, list):
+        return any(sort_key(each)[:2] == sort_key(version)[:2] for each in versions)
+    return not versions or _fits(version, versions)
 
 
 def _fits(version: str, specifier: str) -> bool:
@@ -227,13 +251,16 @@ def _fits(version: str, specifier: str) -> bool:
 
 
 def _of_release(rows: list[Row], version: str) -> list[Row]:
-    """Rows of this release: 10.5 is 10.5.0 too, and stands for 10.5.1 when there is no 10.5.0."""
+    """Rows of this release: 10.5 is 10.5.0 too, and stands for 10.5.1 when there is no 10.5.0.
+
+    10.13.2 stands for 10.13.2.6 in the same way.
+    """
     mine = sort_key(version)[:2]  # without the spelling
     same = [row for row in rows if sort_key(row["version"])[:2] == mine]
     line = numbers(version)
-    if same or len(line) != 2:
+    if same or len(line) not in (2, 3):
         return same
-    within = [row for row in rows if numbers(row["version"])[:2] == line]
+    within = [row for row in rows if numbers(row["version"])[: len(line)] == line]
     newest = max((row["version"] for row in within), key=sort_key, default=None)
     return [row for row in within if row["version"] == newest]
 

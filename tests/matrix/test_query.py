@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from envcheck.matrix import Matrix
-from envcheck.matrix.query import Answer, QueryError, ask
+from envcheck.matrix.model import QueryError
+from envcheck.matrix.query import Answer, ask
+from envcheck.matrix.subjects import names_of_packages
 
 
 def value(answer: Answer, name: str) -> object:
@@ -219,6 +221,12 @@ def test_keys_are_told_in_words(matrix: Matrix) -> None:
     assert any(fact.name.startswith("win_amd64, win_arm64: ") for fact in ask(matrix, ["vllm", "0.6.6"]).facts)
 
 
+def test_wheels_outside_the_package_index(matrix: Matrix) -> None:
+    name = matrix.meta("prebuilt-extensions").title
+    assert "linux CUDA 12.1 torch 2.1" in value(ask(matrix, ["mmcv", "2.1.0"]), name)  # type: ignore[operator]
+    assert value(ask(matrix, ["detectron2"]), name)
+
+
 def test_a_component_of_a_toolkit(matrix: Matrix) -> None:
     answer = ask(matrix, ["nvidia-cublas-cu12", "12.4.5.8"])
     assert value(answer, "part of CUDA toolkits") == ["12.4.1"]
@@ -259,7 +267,30 @@ def test_amd(matrix: Matrix, typed: str, subject: str) -> None:
 
 def test_amd_names_that_differ_in_target(matrix: Matrix) -> None:
     with pytest.raises(QueryError, match="differ in their target"):
-        ask(matrix, ["gpu", "Radeon PRO W7"])
+        ask(matrix, ["gpu", "MI3"])
+
+
+def test_library_files(matrix: Matrix) -> None:
+    answer = ask(matrix, ["libcudnn.so.8"])
+    assert {"11", "12"} <= {each for fact in answer.facts if "belongs to" in fact.name for each in fact.value}
+    assert ask(matrix, ["library", "libcublas.so.12.4.5.8"]).facts
+    with pytest.raises(QueryError, match="did you mean"):
+        ask(matrix, ["libcudnn.so.77"])
+
+
+def test_a_release_named_in_part_says_which_it_is(matrix: Matrix) -> None:
+    answer = ask(matrix, ["tensorrt", "10.13.2"])
+    assert value(answer, "source distribution exists (as in 10.13.2.6)")
+    assert not answer.gaps
+
+
+def test_every_package_answers(matrix: Matrix) -> None:
+    for name in sorted(names_of_packages(matrix)):
+        answer = ask(matrix, ["package", name])
+        assert answer.facts, name
+        releases = [row["version"] for row in matrix.rows("wheels", package=name)]
+        if releases:
+            assert ask(matrix, ["package", name, releases[-1]]).facts, name
 
 
 def test_compiled_tables_answer_alike(matrix: Matrix, compiled: Matrix) -> None:
