@@ -49,7 +49,7 @@ PROBES = (
     Probe("nvidia", "nvidia", "probe", (("machine", "nvidia"), ("machine", "gpus")), lane="nvidia"),
     Probe("amd", "makers", "amd", (("machine", "amd"),)),
     Probe("intel", "makers", "intel", (("machine", "intel"),)),
-    Probe("apple", "makers", "apple", (("machine", "system_version"), ("machine", "metal")), lane="nvidia"),
+    Probe("apple", "makers", "apple", (("machine", "system_version"), ("machine", "metal")), lane="apple"),
     Probe("imports", "imports", "probe", (("stack", "imports"),), packages=True, asked=True),
 )  # fmt: skip
 """What runs; the probes of a lane in this order: cheap and safe first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 OUTPUT_LIMIT = 4 * 1024 * 1024
 GRACE = 0.5
 """Seconds after the kill in which a process may still be reaped; one in uninterruptible sleep is left behind."""
+MARK = "ENVCHECK_CHILD"
+"""Environment variable by which what a command has started is found again."""
 _running: set[int] = set()
 """Process groups of commands that were started and not yet ended."""
 folders: set[str] = set()
@@ -29,13 +32,14 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
 
     if timeout <= 0:
         return Ran("timeout", -1, "", "no time was left to start it")
+    mark = f"{os.getpid()}-{time.monotonic_ns()}"
     try:
         process = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=dict(env),
+            env={**env, MARK: mark},
             start_new_session=True,
             cwd="/" if os.name == "posix" else None,
         )
@@ -44,6 +48,7 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
     except (OSError, ValueError) as error:
         return Ran("failed", 126, "", f"{argv[0]} could not be started: {error}")
     _running.add(process.pid)
+    no_core(process.pid)
     parts: dict[str, bytes] = {}
 
     def drain(name: str, pipe: IO[bytes]) -> None:
@@ -76,8 +81,41 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
     for reader in readers:
         # A grandchild that left the group can hold the pipe open: do not wait for it. The reader closes the pipe then.
         reader.join(GRACE)
+    if status != "done" or any(reader.is_alive() for reader in readers):
+        end_marked(mark)
     text = {name: parts.get(name, b"").decode("utf-8", "replace") for name in ("out", "err")}
     return Ran(status, code, text["out"], text["err"])
+
+
+def no_core(pid: int) -> None:
+    """A command that crashes is to leave no core file (Linux).
+
+    1 byte and not 0: with 0, a core_pattern that is a pipe (systemd-coredump, apport) still gets the core (core(5)).
+    """
+    try:
+        import resource
+
+        resource.prlimit(pid, resource.RLIMIT_CORE, (1, resource.prlimit(pid, resource.RLIMIT_CORE)[1]))
+    except (ImportError, AttributeError, OSError, ValueError):
+        pass  # another system, a limit of 0, or it has ended already
+
+
+def end_marked(mark: str) -> None:
+    """End what a command has started in a session of its own (Linux)."""
+    import signal
+
+    needle = f"{MARK}={mark}".encode()
+    try:
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                if needle in file.read(1 << 20).split(b"\0"):
+                    os.kill(pid, signal.SIGKILL)
+        except OSError:
+            continue  # it has ended, or is somebody else's
 
 
 def kill_all() -> None:

@@ -100,9 +100,11 @@ OTHERS = ("pci_id", "pci_bus", "virtual", "driver_model", "fabric", "kernel_driv
 
 
 def _unknowns(why: str) -> Gpu:
-    gpu = Gpu()
-    for name in OF_DRIVER:
-        setattr(gpu, name, Unknown(why))
+    gpu, unknown = Gpu(), Unknown(why)
+    for name in (*OF_DRIVER, "virtual", "driver_model", "fabric"):
+        setattr(gpu, name, unknown)
+    for name in gpu.pcie.__struct_fields__:
+        setattr(gpu.pcie, name, unknown)
     return gpu
 
 

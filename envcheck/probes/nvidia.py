@@ -7,7 +7,7 @@ Where it looks, each an attempt in the log and a :class:`~envcheck.core.snapshot
    default folders; then the known folders of WSL, Jetson and cuda-compat. Stubs are named as such.
 3. One child process: cuDriverGetVersion, and NVML (kernel module, own version, CUDA). It is started only where a file
    of a driver exists.
-4. nvidia-smi, when NVML gave no answer.
+4. nvidia-smi, when NVML gave no answer, or of a GPU none to what nvidia-smi tells too.
 
 The names of the sources that are no paths: ``NVML driver``, ``NVML library``, ``NVML CUDA``, ``cuDriverGetVersion``,
 ``nvidia-smi driver``, ``nvidia-smi CUDA``, ``nvidia-smi NVML library`` (its last part is cut off: ``560.35``).
@@ -23,6 +23,7 @@ from envcheck.probes import loader, nvidia_nodes
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
 
+LINK = ("generation", "generation_max", "width", "width_max")
 PROC_VERSION = "/proc/driver/nvidia/version"
 SYS_VERSION = "/sys/module/nvidia/version"
 LIBCUDA, LIBNVML = "libcuda.so.1", "libnvidia-ml.so.1"
@@ -52,7 +53,7 @@ def probe(host: Host, log: Log) -> tuple[NvidiaDriver, list[Gpu] | Absent | Unkn
     from envcheck.probes import nvml_facts
 
     gpus, why = nvml_facts.take(_ask_nvml(host, log), driver, log)
-    if not isinstance(driver.nvml_error, Absent) or isinstance(gpus, Unknown):
+    if not isinstance(driver.nvml_error, Absent) or isinstance(gpus, Unknown) or _has_gaps(gpus):
         gpus, why = _take_smi(host, log, driver, gpus, why)
     _conclude(host, driver)
     driver.fabric_manager = nvidia_nodes.fabric_manager(host, log, driver.nodes, gpus)
@@ -171,6 +172,17 @@ def _ask_nvml(host: Host, log: Log) -> dict[str, Any]:
             attempt.failed(told, "timeout" if late else "failed")
         return answer
     return {"ended": "failed: the query failed"}
+
+
+def _has_gaps(gpus: list[Gpu] | Absent) -> bool:
+    """Did NVML fail to tell something that nvidia-smi might? "Not Supported" is an answer, nvidia-smi has no other."""
+    for gpu in gpus if isinstance(gpus, list) else ():
+        facts = (gpu.name, gpu.compute_capability, gpu.memory_mib, gpu.pci_bus, gpu.uuid, gpu.mig, gpu.mig_instances,
+                 gpu.compute_mode, gpu.ecc, gpu.persistence, *(getattr(gpu.pcie, name) for name in LINK))  # fmt: skip
+        for fact in facts:
+            if isinstance(fact, Unknown) and not fact.why.startswith(("NVML: 3 ", "NVML: 13 ", "not stated")):
+                return True
+    return False
 
 
 def _take_smi(

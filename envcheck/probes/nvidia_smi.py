@@ -5,6 +5,7 @@ Pure parsers of its table (all headers up to R610's) and of its CSV, and :func:`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from envcheck.core.snapshot import Absent, Gpu, Text, Unknown
@@ -109,8 +110,8 @@ def _rows(text: str) -> list[Gpu]:
         elif gpus and not cells[0] and not cells[1] and cells[2]:
             gpus[-1].mig = mig_state(cells[2])
     for gpu in gpus:
-        if gpu.mig == "enabled":
-            gpu.mig_instances = slices.get(gpu.index, 0)
+        if isinstance(gpu.mig, str):
+            gpu.mig_instances = slices.get(gpu.index, 0) if gpu.mig == "enabled" else 0
     return gpus
 
 
@@ -142,8 +143,11 @@ def mig_state(text: str) -> Text:
     return Unknown(f"nvidia-smi prints {text.strip()}")
 
 
-def parse_csv(text: str, fields: str = FIELDS) -> list[Gpu]:
-    """Read the rows of ``--query-gpu=FIELDS --format=csv,noheader,nounits``; lines of another shape are passed over."""
+def parse_csv(text: str, fields: str = FIELDS, wanted: Sequence[str] = ()) -> list[Gpu]:
+    """Read the rows of ``--query-gpu=FIELDS --format=csv,noheader,nounits``; lines of another shape are passed over.
+
+    ``wanted``: beginnings of UUIDs that the environment names.
+    """
     names = fields.split(",")
     gpus: list[Gpu] = []
     for line in text.splitlines():
@@ -166,6 +170,7 @@ def parse_csv(text: str, fields: str = FIELDS) -> list[Gpu]:
             from envcheck.probes.redact import redact
 
             gpu.uuid = redact(uuid)
+            gpu.uuid_prefixes = [redact(one) for one in wanted if uuid.lower().startswith(one.lower())]
         gpu.mig = mig_state(row["mig.mode.current"])
         gpu.compute_mode = _value(row["compute_mode"])
         if "ecc.mode.current" in row:
@@ -226,10 +231,12 @@ def _status(status: str) -> str:
 
 def _detail(host: Host, log: Log, path: str, table: list[Gpu]) -> list[Gpu]:
     """The same GPUs from the CSV, which knows whole names and compute capabilities."""
+    from envcheck.probes.nvml import wanted_uuids
+
     for fields in (FIELDS, OLD_FIELDS):
         with log.attempt("nvidia-smi", f"{path} --query-gpu={fields}") as attempt:
             ran = host.run([path, f"--query-gpu={fields}", "--format=csv,noheader,nounits"], timeout=TIMEOUT)
-            gpus = parse_csv(ran.stdout, fields) if ran.status == "done" else []
+            gpus = parse_csv(ran.stdout, fields, wanted_uuids(host)) if ran.status == "done" else []
             if gpus:
                 attempt.found(f"{len(gpus)} GPU")
                 slices = {gpu.index: gpu.mig_instances for gpu in table}
