@@ -102,9 +102,15 @@ def _with_gpus(gpus: Sequence[GpuView], visible: Visible | None, scene: Scene) -
                 found += look(gpus, scene)
     found += [] if found else fewer(gpus, visible, scene)
     yield from found
-    if not any(finding.severity == "error" for finding in found):
-        told = "; cuInit succeeded" if succeeded(scene) else ""
-        yield Pass(scene.subject, f"{len(left)} GPU(s) visible{told}")
+    told, here = scene.nvidia.cu_init, scene.snapshot.built_on is None
+    if any(finding.severity == "error" for finding in found):
+        return
+    if here and isinstance(told, Unknown) and told.why.startswith(("cuInit: ", "libcuda")):
+        # It was asked and gave no answer: nothing may be concluded from that.
+        yield Undecided(scene.subject, "cu_init", told.why)
+    else:
+        seen = "; cuInit succeeded" if succeeded(scene) else ""
+        yield Pass(scene.subject, f"{len(left)} GPU(s) visible{seen}")
 
 
 def _nothing(scene: Scene, toolkit: Toolkit | None) -> Iterator[Result]:

@@ -32,7 +32,8 @@ LIES = ("garbage", "garbage-text", "silent")
 ENDS = {
     "hang": "no answer|timeout|in time", "ignore-term-and-hang": "no answer|timeout|in time",
     "block-every-signal-and-hang": "no answer|timeout|in time",
-    "abort": "SIGABRT|signal 6", "segv": "SIGSEGV|signal 11", "exit": "exit 0|exit code 0", "exit-1": "exit 1|exit code 1",
+    "abort": "SIGABRT|signal 6", "segv": "SIGSEGV|signal 11",
+    "exit": "exit 0|exit code 0", "exit-1": "exit 1|exit code 1",
 }  # fmt: skip
 """What a reason says of the end of a process, as a regular expression."""
 HANGS = ("hang", "ignore-term-and-hang", "block-every-signal-and-hang")
@@ -208,8 +209,8 @@ def files() -> Iterator[Case]:
 
 
 MODULES = ("fine", "hang", "ignore-term-and-hang", "block-every-signal-and-hang", "abort", "segv", "exit", "exit-1",
-           "noise", "error-3", "error-999", "no-library", "no-symbol", "no-file", "text", "half", "raises", "exits", "loops",
-           "child-stays", "writes-files")  # fmt: skip
+           "noise", "error-3", "error-999", "no-library", "no-symbol", "no-file", "text", "half", "raises", "exits",
+           "loops", "child-stays", "writes-files")  # fmt: skip
 
 
 def frameworks() -> Iterator[Case]:
