@@ -180,6 +180,12 @@ def test_nvidia_smi_fills_what_nvml_did_not_reach(tmp_path: Path) -> None:
     assert any(source.source == "nvidia-smi CUDA" and source.value == "13.3" for source in driver.sources)
 
 
+def test_nvidia_smi_compares_the_beginnings_of_uuids_too(tmp_path: Path) -> None:
+    description = machine("550.54.15", full_gpu(0), full_gpu(1), **{"nvmlInitWithFlags.do": "abort"})
+    _, gpus, _ = probe(tmp_path, description, CUDA_VISIBLE_DEVICES="GPU-5ebe9f43-ac33-420b-aaaa-000000000001")
+    assert [len(one.uuid_prefixes) for one in gpus] == [0, 1]
+
+
 def test_a_row_of_any_shape() -> None:
     row = {"index": 0, "mig": 1, "mig_devices": [3, {"name": 5, "slices": ["x"], "memory": [1, 2]}], "throttle": -1,
            "processes": [True], "fabric": [None, 3], "pcie_width": 10**9, "errors": 3}  # fmt: skip
