@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 
+from envcheck.cli.matrix import HELP
 from envcheck.matrix import Matrix
 from envcheck.matrix.model import QueryError
 from envcheck.matrix.query import FURTHER, Answer, ask, further
@@ -223,6 +228,19 @@ def test_every_subject_answers_its_own_example(matrix: Matrix) -> None:
 def test_compiled_tables_answer_alike(matrix: Matrix, compiled: Matrix) -> None:
     for words in (["ubuntu", "22.04"], ["GLIBCXX_3.4.30"], ["musllinux_1_2"], ["jetpack", "6.1"], ["cpu", "avx2"]):
         assert ask(compiled, words) == ask(matrix, words)
+
+
+def test_the_commands_of_the_page_and_of_the_help_answer(matrix: Matrix) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "ask-the-tables.md"
+    asked = re.findall(r"`(envcheck matrix [^`]+)`", page.read_text(encoding="utf-8"))
+    asked += [re.split(r" {2,}|;", line)[0] for line in HELP.splitlines() if line.startswith("envcheck matrix ")]
+    assert len(asked) > 40
+    for command in asked:
+        words = shlex.split(command)[2:]
+        if words == ["package", "NAME"]:
+            continue
+        windows = "--windows" in words
+        assert ask(matrix, [word for word in words if word != "--windows"], windows=windows).facts, command
 
 
 def test_every_table_can_be_read(matrix: Matrix) -> None:
