@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from envcheck.facts.visible import Visible
     from envcheck.rules._gpu_access import Scene
 
+HMM = Fix(
+    'echo "options nvidia_uvm uvm_disable_hmm=1" | sudo tee /etc/modprobe.d/uvm.conf '
+    "&& sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm",
+    "when sudo dmesg shows request_free_mem_region() err -34, a fault of some kernels (CUDA release notes)",
+    "manual",
+    "nvidia-smi",
+)
+"""On some kernels with KASLR the memory management of the open module fails, and cuInit with it."""
+
 MISMATCHES = ("803", "804")
 """Another rule's: nvml-driver-mismatch."""
 
@@ -129,7 +138,9 @@ def _fixes(code: str, scene: Scene) -> list[Fix]:
         ]
     note = "loads the module anew and makes its device nodes; helps after suspend"
     return [
+        *([HMM] if code == "3" else []),
         Fix(uvm, note, "manual", "nvidia-smi"),
+        *([HMM] if code == "999" else []),
         Fix("sudo reboot", "when that fails; sudo dmesg shows lines of NVRM and Xid", "manual"),
     ]
 
@@ -165,9 +176,15 @@ def _fabric(gpus: Sequence[GpuView], scene: Scene, told: str, evidence: list[Evi
         start.verify,
     )
     fixes = [install] if isinstance(manager, Absent) else [start, install]
+    no_switch = isinstance(manager, Absent) and not waiting and manager.why.startswith("there is no NVSwitch")
+    if no_switch:
+        ready = "where confidential computing is on: says that the GPUs may be used, after their attestation"
+        fixes = [Fix("sudo nvidia-smi conf-compute -srs 1", ready, "manual", "nvidia-smi conf-compute -grs"), HMM]
     if any(known(gpu.raw.virtual) for gpu in gpus):
         fixes.append(Fix("", "in a virtual machine, the fabric manager of the hypervisor must start it", "manual"))
     why = "the fabric manager does not run" if known(manager) == "stopped" else "the NVSwitch fabric is not ready"
+    if no_switch:
+        why = "the system is not ready, and there is no NVSwitch here that could be the reason"
     if known(manager) == "running":
         why = "the fabric manager runs, but the NVSwitch fabric is not ready"
     state = f" (state: {waiting})" if waiting else ""
