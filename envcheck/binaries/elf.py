@@ -20,7 +20,8 @@ MAX_PROGRAM_HEADERS = 4096
 MAX_DYNAMIC = 1 << 16
 MAX_SECTIONS = 1 << 16
 MAX_VERSIONS = 1 << 14
-MAX_STRING = 1 << 12
+MAX_STRING = 1 << 18  # TensorFlow's RUNPATH has 20,000 characters
+MAX_TEXT = 1 << 24
 
 PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 14, 15, 29
@@ -61,22 +62,8 @@ class ElfFile:
     file that they need is damaged, and OSError when the disk does not answer.
     """
 
-    __slots__ = (
-        "_blocks",
-        "_dynamic",
-        "_fd",
-        "_interp",
-        "_loads",
-        "_names",
-        "_sections",
-        "abi",
-        "bits",
-        "data",
-        "kind",
-        "little",
-        "machine",
-        "size",
-    )
+    __slots__ = ("_blocks", "_dynamic", "_fd", "_interp", "_loads", "_names", "_sections", "_text_left", "abi",
+                 "bits", "data", "kind", "little", "machine", "size")  # fmt: skip
 
     def __init__(self, data: Readable | None, fd: int = -1) -> None:
         self.data = data
@@ -84,6 +71,7 @@ class ElfFile:
         self._blocks: dict[int, bytes] = {}
         self._dynamic: list[tuple[int, int]] | None = None
         self._interp = (0, 0)
+        self._text_left = MAX_TEXT
         self._loads: list[tuple[int, int, int]] = []
         self._names: tuple[int, int] | None = None
         self._sections: list[Section] | None = None
@@ -280,11 +268,14 @@ class ElfFile:
     def _text(self, at: int, end: int) -> str:
         """The NUL-terminated text at a file offset, which must end before ``end``."""
         end = min(end, self.size, at + MAX_STRING)
+        if self._text_left < 0:
+            raise ElfError("the names in the file are too long")
         found, here = b"", at
         while here < end:
             part = self._bytes(here, min(end, (here // BLOCK + 1) * BLOCK) - here)
             stop = part.find(b"\0")
             if stop >= 0:
+                self._text_left -= here - at + stop
                 return (found + part[:stop]).decode("utf-8", "replace")
             found += part
             here += len(part)

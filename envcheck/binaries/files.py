@@ -207,7 +207,7 @@ def take(facts: Facts, file: ElfFile) -> None:
     """The facts of an open file."""
     facts.machine, facts.bits, facts.little, facts.kind = file.machine, file.bits, file.little, file.kind
     if file.size < 64:
-        facts.error = "file too short"
+        facts.error, facts.bits = "file too short", 0  # said before the machine is looked at
     elif file.abi not in GNU_ABIS and file.machine in CHECKED_ABIS:
         facts.error = "ELF file OS ABI invalid"
     elif file.kind not in (2, 3):

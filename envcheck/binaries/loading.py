@@ -108,6 +108,11 @@ class Load:
         return None
 
     @property
+    def failed(self) -> bool:
+        """Whether the library could not be loaded."""
+        return self.error is not None
+
+    @property
     def elsewhere(self) -> list[Elsewhere]:
         return self.process.elsewhere(self.needs)
 
