@@ -392,10 +392,11 @@ def _cudnn_major(sheet: Sheet, major: tuple[int, ...], cudas: list[str]) -> bool
     """For ``cudnn 9``: its releases for each CUDA major, instead of those of 9.0."""
     for cuda in cudas:
         rows = [row for row in sheet.matrix.rows("cudnn", cuda=cuda) if numbers(row["first"])[:1] == major]
-        ranges = [
-            (f"{row['first']} to {row['last']}: CUDA {row['cuda_low']} to {row['cuda_high']}", row) for row in rows
-        ]
-        grouped(sheet, f"for CUDA {cuda}: releases (toolkits)", ranges)
+        ranges = []
+        for row in rows:
+            last = row["last"] if len(numbers(row["last"])) > 2 else f"{row['last']}.x"
+            ranges.append((f"{row['first']} to {last} (CUDA {row['cuda_low']} to {row['cuda_high']})", row))
+        grouped(sheet, f"for CUDA {cuda}: releases, with their toolkits", ranges)
     if sheet.answer.facts:
         sheet.answer.gaps.append(f"cuDNN {major[0]} is any of these: ask for a release to see its drivers and GPUs")
     return bool(sheet.answer.facts)
