@@ -107,7 +107,11 @@ def unmet(facts: Facts) -> list[Unmet] | Absent | Unknown:
             met = False if installed is None else None if version is None else is_met(version, need.specifier)
             if met is not True or need.applies is None:
                 found.setdefault((need.package, need.name, version), []).append((need, met))
-    return [judged for (_, name, version), group in found.items() for judged in _judge(group, version, packages, name)]
+    return [
+        judged
+        for (_, name, version), group in found.items()
+        for judged in _judge(group, version, reader.marker_needs, name)
+    ]
 
 
 def is_met(version: str, specifier: str) -> bool | None:
@@ -133,10 +137,11 @@ def stand_in(name: str, packages: Packages) -> Package | None:
     return next((package for package in packages if canonical(package.name).startswith(starts)), None)
 
 
-def _judge(
-    group: list[tuple[Need, bool | None]], version: str | None, packages: Packages, name: str
-) -> Iterator[Unmet]:
-    """What one package asks of another, often in several lines with different markers."""
+def _judge(group: list[tuple[Need, bool | None]], version: str | None, marker_needs: str, name: str) -> Iterator[Unmet]:
+    """What one package asks of another, often in several lines with different markers.
+
+    ``marker_needs``: the fact that is missed where a marker can't be evaluated.
+    """
     for need, met in group:
         if need.applies and met is False:
             yield Unmet(need, version, True, "")
@@ -156,7 +161,7 @@ def _judge(
     elif len(broken) == len(open_lines):
         # Lines whose markers can't be evaluated. Of one alone it is not said that it applies.
         certain = len(broken) > 1
-        yield Unmet(broken[-1], version, certain, "" if certain else "python.version")
+        yield Unmet(broken[-1], version, certain, "" if certain else marker_needs)
 
 
 class _Reader:
@@ -172,6 +177,8 @@ class _Reader:
         self.environment: Mapping[str, str] = marker_environment(
             known(python.version), known(machine.system), known(machine.arch), known(python.implementation) or "cpython"
         )
+        asked = (("python.version", python.version), ("os.system", machine.system), ("cpu.arch", machine.arch))
+        self.marker_needs = next((name for name, fact in asked if known(fact) is None), "python.version")
 
     def of(self, package: Package) -> Iterator[Need]:
         yield from self._at_run_time(package)

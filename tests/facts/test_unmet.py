@@ -143,3 +143,13 @@ def test_the_short_way_finds_what_the_long_way_finds(version: str, lines: list[s
         if need.name == "b" and need.applies and version and is_met(version, need.specifier) is False:
             assert any(name == "b" for name, _ in named)
     assert named <= {(need.name, need.specifier) for need in needs}
+
+
+def test_a_marker_that_cannot_be_judged_asks_for_the_fact_that_is_not_known() -> None:
+    stack = {"vllm": "0.10.1.1", "xformers": "0.0.29.post2"}
+    (one,) = unmet_of(packages=stack, python="3.11.5")
+    assert (one.certain, one.missing) == (False, "os.system")
+    (one,) = unmet_of(packages=stack)
+    assert one.missing == "python.version"
+    (one,) = unmet_of(packages=stack, python="3.11.5", os={"system": "Linux"}, cpu={"arch": "x86_64"})
+    assert one.certain
