@@ -219,7 +219,7 @@ def driver_update(
     branch = branch_for(matrix, floor, gpus)
     if branch is None:
         return None
-    command = f"sudo apt-get install nvidia-driver-{branch}" if distro in (None, "ubuntu", "debian") else ""
+    command = f"sudo apt-get install {driver_package(branch, gpus)}" if distro in (None, "ubuntu", "debian") else ""
     if distro == "debian":
         command = "sudo apt-get install nvidia-driver"
     note = f"{where}the driver of branch {branch} (at least {floor}), then reboot"
@@ -241,6 +241,16 @@ def branch_for(matrix: Matrix, floor: str, gpus: Sequence[GpuView] = ()) -> int 
     alive = [row for row in fitting if row["eol"] is None or str(row["eol"]) >= matrix.date] or fitting[-1:]
     alive.sort(key=lambda row: (row["type"] != "long-term", row["type"] != "production", numbers(row["branch"])))
     return numbers(alive[0]["branch"])[0]
+
+
+def driver_package(branch: int | str, gpus: Sequence[GpuView] = ()) -> str:
+    """Ubuntu's package of a driver branch, with the open kernel module where a GPU (Blackwell and newer) needs it.
+
+    Source: NVIDIA Transitions Fully Towards Open-Source GPU Kernel Modules (developer blog).
+    """
+    return f"nvidia-driver-{branch}" + (
+        "-open" if any(gpu.sm is not None and gpu.sm >= (10, 0) for gpu in gpus) else ""
+    )
 
 
 def compat_package(cuda: str, gpus: Sequence[GpuView]) -> Fix | None:

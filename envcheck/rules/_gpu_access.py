@@ -77,7 +77,7 @@ class Scene:
 
     def install_driver(self, gpus: Sequence[GpuView], note: str = "") -> Fix:
         """A driver that these GPUs have and that the builds need."""
-        from envcheck.rules._fixes import branch_for
+        from envcheck.rules._fixes import branch_for, driver_package
         from envcheck.rules._floors import floor_of
 
         floors = [floor_of(self.matrix, build.cuda, windows=False) for build in self.builds if build.cuda]
@@ -85,7 +85,7 @@ class Scene:
         branch = branch_for(self.matrix, max(needed, key=numbers), gpus) or branch_for(self.matrix, "450", gpus)
         if known(self.snapshot.machine.system) == "Windows" or branch is None:
             return Fix("", f"install NVIDIA's driver for this GPU; {note}".rstrip("; "), "manual", "nvidia-smi")
-        command = f"sudo apt-get install nvidia-driver-{branch} && sudo reboot"
+        command = f"sudo apt-get install {driver_package(branch, gpus)} && sudo reboot"
         return Fix(command, note or "or the driver of this branch from your distribution", "manual", "nvidia-smi")
 
     def start_container(self) -> list[Fix]:
