@@ -36,8 +36,8 @@ FIRST = 64
 AT_ONCE = 8 << 20
 """Up to this size a packed file may be unpacked twice."""
 
-MAX_ENTRIES = 400_000
-"""In one file; the largest known library has some 30,000."""
+MAX_ENTRIES = 200_000
+"""In one file; the largest known library has some 6,000."""
 MAX_GAP = 16 << 20
 """Bytes in a file that are searched for the next fat binary; real ones follow each other within a few bytes."""
 

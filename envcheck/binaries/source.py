@@ -16,6 +16,8 @@ from typing import Any
 CHUNK = 1 << 18
 """Bytes of one step of a search and of decompression."""
 MAX_STATES = 192
+SMALL, MAX_SMALL = 1 << 14, 256
+"""Bytes of a block that is kept, and how many are."""
 
 
 class BinaryError(ValueError):
@@ -125,10 +127,24 @@ class Part(Source):
 class Inflated(Source):
     """A deflated stretch of another source, ``size`` bytes when unpacked, decoded as far as it is asked for.
 
-    Raises :class:`BinaryError` while reading when the stream is damaged or ends too early.
+    Raises :class:`BinaryError` while reading when the stream is damaged or ends too early, and when so much was read
+    back and forth that all of it could have been unpacked several times (damaged tables can demand that).
     """
 
-    __slots__ = ("_at", "_block", "_decoder", "_input", "_states", "_step", "_taken", "packed", "start", "whole")
+    __slots__ = (
+        "_at",
+        "_block",
+        "_blocks",
+        "_budget",
+        "_decoder",
+        "_input",
+        "_states",
+        "_step",
+        "_taken",
+        "packed",
+        "start",
+        "whole",
+    )
 
     def __init__(self, whole: Source, start: int, packed: int, size: int) -> None:
         import zlib
@@ -141,26 +157,41 @@ class Inflated(Source):
         self._taken = 0  # packed bytes read so far
         self._block = b""  # the last bytes unpacked, so that a reader may step back a little ...
         self._at = 0  # ... which begin here
+        self._blocks: dict[int, bytes] = {}  # where small things were read far from the last place
+        self._budget = 4 * size + (256 << 20)  # bytes that may be unpacked in all
         self._step = max(4 << 20, size // MAX_STATES)
         self._states: list[tuple[int, int, Any, bytes]] = [(0, 0, self._decoder.copy(), b"")]
 
     def _read(self, at: int, size: int) -> bytes:
-        if at < self._at:
-            self._go_back(at)
-        elif at - self._at - len(self._block) > self._step:
-            state = max((one for one in self._states if one[0] <= at), key=lambda one: one[0])
-            if state[0] > self._at + len(self._block):
-                self._go_back(at)
-        if self._at <= at and at + size <= self._at + len(self._block):
+        end = self._at + len(self._block)
+        if self._at <= at and at + size <= end:
             return self._block[at - self._at : at - self._at + size]
-        parts, left = [], size
+        number, start = divmod(at, SMALL)
+        if start + size > SMALL or self._at <= at <= end:
+            return self._unpack(at, size)
+        block = self._blocks.get(number)
+        if block is None:
+            if len(self._blocks) >= MAX_SMALL:
+                self._blocks.clear()
+            block = self._unpack(number * SMALL, min(SMALL, self.size - number * SMALL))
+            self._blocks[number] = block
+        return block[start : start + size]
+
+    def _unpack(self, at: int, size: int) -> bytes:
+        """Moves to ``at`` and reads from there."""
+        end = self._at + len(self._block)
+        if at < self._at or at - end > self._step:
+            state = max((one for one in self._states if one[0] <= at), key=lambda one: one[0])
+            if at < self._at or state[0] > end:
+                self._at, self._taken, decoder, self._input = state
+                self._decoder, self._block = decoder.copy(), b""
+        parts = []
         while True:
             end = self._at + len(self._block)
             if at < end:
-                part = self._block[at - self._at : at - self._at + left]
-                parts.append(part)
-                at, left = at + len(part), left - len(part)
-            if not left:
+                parts.append(self._block[at - self._at : at - self._at + size])
+                at, size = at + len(parts[-1]), size - len(parts[-1])
+            if not size:
                 return b"".join(parts)
             self._forward()
 
@@ -173,7 +204,7 @@ class Inflated(Source):
             self._states.append((end, self._taken, self._decoder.copy(), self._input))
         while True:
             if not self._input and not self._decoder.eof:
-                size = min(CHUNK >> 2, self.packed - self._taken)
+                size = min(CHUNK, self.packed - self._taken)
                 self._input = self.whole.read(self.start + self._taken, size)
                 self._taken += size
             try:
@@ -183,17 +214,14 @@ class Inflated(Source):
             stuck = not self._input and not block
             self._input = self._decoder.unconsumed_tail
             if block:
+                self._budget -= len(block)
+                if self._budget < 0:
+                    raise BinaryError("the packed file would have to be unpacked too often")
                 kept = self._block[-2 * CHUNK :]
                 self._block, self._at = kept + block, end - len(kept)
                 return
             if self._decoder.eof or stuck:
                 raise BinaryError("the packed data ends too early")
-
-    def _go_back(self, at: int) -> None:
-        """To the last kept state before ``at``."""
-        state = max((one for one in self._states if one[0] <= at), key=lambda one: one[0])
-        self._at, self._taken, decoder, self._input = state
-        self._decoder, self._block = decoder.copy(), b""
 
 
 def source(data: str | bytes | bytearray | memoryview | Source) -> Source:

@@ -3,8 +3,9 @@
     python tests/tools/compare_cuobjdump.py --cuobjdump PATH [--largest N] [--json FILE] FILE...
 
 FILE is a library (.so, .dll, .pyd) or a wheel; of a wheel, every library with fat binaries is taken, or the N largest.
-cuobjdump comes with the wheel nvidia-cuda-cuobjdump. It names no PTX ISA in its lists, so that is not compared.
-Prints a Markdown table; exit code 1 when a count differs where cuobjdump could read the file.
+cuobjdump comes with the wheel nvidia-cuda-cuobjdump. Its lists name no PTX ISA, nor the suffix f of machine code, so
+these are not compared. It reads no Windows files on Linux: of those, the sections with fat binaries are copied into an
+ELF file. Prints a Markdown table; exit code 1 when a count differs where cuobjdump could read the file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,7 +22,8 @@ import time
 from collections import Counter
 
 from envcheck.binaries.archive import Archive
-from envcheck.binaries.fatbin import fat_binaries
+from envcheck.binaries.fatbin import NAMES, RELOCATABLE, fat_binaries
+from envcheck.binaries.sections import sections
 from envcheck.binaries.source import BinaryError, File, Source
 
 LIBRARY = re.compile(r"\.(so(\.\d+)*|dll|pyd)$")
@@ -59,6 +62,37 @@ def by_cuobjdump(tool: str, path: str, timeout: float) -> tuple[Counter[str] | N
     return counts, "", time.perf_counter() - started
 
 
+def as_elf(path: str, out: str) -> None:
+    """Copy the sections with fat binaries of any file into a minimal ELF object."""
+    with File(path) as file:
+        parts = [
+            ("__nv_relfatbin" if name in RELOCATABLE else ".nv_fatbin", file.read(at, size))
+            for name, at, size in sections(file)
+            if name in NAMES
+        ]
+    names = b"\0" + b"".join(name.encode() + b"\0" for name, _ in parts) + b".shstrtab\0"
+    headers, body = [bytes(64)], b""
+    for name, data in [*parts, (".shstrtab", names)]:
+        body += bytes(-len(body) % 16)
+        kind = 3 if name == ".shstrtab" else 1
+        at = names.index(b"\0" + name.encode() + b"\0") + 1
+        headers.append(struct.pack("<IIQQQQIIQQ", at, kind, 2, 0, 64 + len(body), len(data), 0, 0, 8, 0))
+        body += data
+    body += bytes(-len(body) % 8)
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    numbers = (1, 62, 1, 0, 0, 64 + len(body), 0, 64, 0, 0, 64, len(headers), len(headers) - 1)
+    with open(out, "wb") as file:
+        file.write(ident + struct.pack("<HHIQQQIHHHHHH", *numbers) + body + b"".join(headers))
+
+
+def unfamilied(counts: Counter[str]) -> Counter[str]:
+    """Without the suffix f of machine code."""
+    folded: Counter[str] = Counter()
+    for target, count in counts.items():
+        folded[target.removesuffix("f") if target.startswith("sm_") else target] += count
+    return folded
+
+
 def libraries(path: str, largest: int) -> list[tuple[str, str]]:
     """(wheel or directory, member or file) of each library that is to be read."""
     if not path.endswith(".whl"):
@@ -87,8 +121,12 @@ def compare(wheel: str, name: str, tool: str, timeout: float) -> dict[str, objec
                     for at in range(0, member.size, 1 << 20):
                         out.write(member.read(at, min(1 << 20, member.size - at)))
         mine, number, seconds = by_envcheck(path)
-        theirs, why, others = by_cuobjdump(tool, path, timeout)
         size = os.path.getsize(path)
+        if path.endswith((".dll", ".pyd")):
+            as_elf(path, path := os.path.join(folder, "sections.o"))
+        theirs, why, others = by_cuobjdump(tool, path, timeout)
+        why = why.replace(folder + os.sep, "")
+    listed = Counter({key: count for key, count in mine.items() if key.startswith(("sm_", "compute_"))})
     row: dict[str, object] = {
         "from": os.path.basename(wheel).split("-py")[0].split("-cp")[0],
         "file": os.path.basename(name),
@@ -98,7 +136,8 @@ def compare(wheel: str, name: str, tool: str, timeout: float) -> dict[str, objec
         "cuobjdump": None if theirs is None else dict(sorted(theirs.items())),
         "why": why,
         "seconds": [round(seconds, 4), round(others, 2)],
-        "equal": None if theirs is None else mine == theirs,
+        "equal": None if theirs is None else unfamilied(listed) == theirs,
+        "families": any(key.startswith("sm_") and key.endswith("f") for key in listed),
     }
     if packed is not None:
         row["in_wheel_equal"] = packed[:2] == (mine, number)
@@ -114,7 +153,7 @@ def table(rows: list[dict[str, object]]) -> str:
         if isinstance(theirs, dict):
             keys = sorted({*mine, *theirs})
             differ = [f"{key}: {theirs.get(key, 0)}" for key in keys if mine.get(key, 0) != theirs.get(key, 0)]
-            said = "equal" if not differ else ", ".join(differ)
+            said = "equal" + (", without f" if row["families"] else "") if row["equal"] else ", ".join(differ)
         else:
             said = f"cannot read it ({row['why']})"
         entries = ", ".join(f"{key} {count}" for key, count in mine.items())
