@@ -78,12 +78,29 @@ def glibc_floor(matrix: Matrix, package: str, version: str, arch: str, have: str
     if arch == "x86_64" and (floor := _measured(matrix, package, version, "glibc")) is not None:
         return floor
     row = row or matrix.row("wheels", package=package, version=version)
+    row = row or _between(matrix, package, version, f"glibc_{arch}")
     need = None if row is None else row.get(f"glibc_{arch}")
     if row is None or need is None:
         return None
     title, url, as_of = matrix.cite(row)
-    evidence = Evidence(f"the wheels of {package} {version} are tagged for glibc {need} or newer", title, url, as_of)
+    text = f"the wheels of {package} {row['version']} are tagged for glibc {need} or newer"
+    evidence = Evidence(text, title, url, as_of)
     return Floor(package, version, str(need), None, False, bool(row["sdist"]), evidence)
+
+
+def _between(matrix: Matrix, package: str, version: str, column: str) -> Row | None:
+    """For a release that the index no longer lists: a listed neighbour of its minor release, if both agree."""
+    key = numbers(version)
+    if len(key) < 3 or not version.replace(".", "").isdigit():
+        return None
+    family = [row for row in matrix.rows("wheels", package=package) if numbers(row["version"])[:2] == key[:2]]
+    below = max((row for row in family if numbers(row["version"]) < key), key=_release, default=None)
+    above = min((row for row in family if numbers(row["version"]) > key), key=_release, default=None)
+    return above if below is not None and above is not None and below.get(column) == above.get(column) else None
+
+
+def _release(row: Row) -> tuple[int, ...]:
+    return numbers(row["version"])
 
 
 def _tensorrt(matrix: Matrix, package: str, version: str) -> Floor | None:
