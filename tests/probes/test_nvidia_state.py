@@ -48,6 +48,13 @@ def test_a_busy_gpu_that_is_slowed_down(tmp_path: Path) -> None:
     assert (one.used_by, one.used_by_mib) == (1, 1000), "our own process is not counted"
 
 
+@pytest.mark.parametrize("size", [16, 24, 32])
+def test_a_process_takes_another_size_in_some_releases(tmp_path: Path, size: int) -> None:
+    users = full_gpu(0, process__0=f"71 {2**30}", process__1=f"72 {2**31}", process__2=f"73 {2**20}")
+    _, (one,), _ = probe(tmp_path, machine("535.54.03", users, **{"process.size": size}))
+    assert (one.used_by, one.used_by_mib) == (3, 1024 + 2048 + 1)
+
+
 def test_a_geforce_tells_less(tmp_path: Path) -> None:
     _, (one,), _ = probe(tmp_path, machine("550.54.15", gpu(0)))
     assert one.ecc == Absent("its memory has no ECC")

@@ -5,7 +5,7 @@
  *   gpu.0.cc 8 0                  gpu.0.memory TOTAL FREE       gpu.0.mode 0                  gpu.0.mig 1
  *   gpu.0.ecc 1                   gpu.0.persistence 1           gpu.0.throttle 4              gpu.0.model 0
  *   gpu.0.virtual 1               gpu.0.fabric STATE STATUS     gpu.0.pcie GEN MAX WIDTH MAX
- *   gpu.0.process.0 PID BYTES     (BYTES -1: not available)
+ *   gpu.0.process.0 PID BYTES     (BYTES -1: not available)     process.size 16 | 24 | 32   (of its structure)
  *   gpu.0.mig.0 MIG-...           gpu.0.mig.0.name NVIDIA A100 MIG 1g.5gb       gpu.0.mig.0.memory TOTAL FREE
  *   gpu.0.mig.0.slices GPU COMPUTE MIB
  *
@@ -281,12 +281,13 @@ struct process {
     unsigned pid;
     unsigned long long memory;
     unsigned instance, compute_instance;
+    unsigned long long protected_memory; /* R535 before 535.98 */
 };
 
-static int tell_processes(void *handle, unsigned *count, struct process *processes)
+static int tell_processes(void *handle, unsigned *count, void *processes)
 {
     char name[32], value[TEXT];
-    unsigned found = 0, room = *count;
+    unsigned found = 0, room = *count, size = (unsigned)number("process.size", 24);
     if (!fact(handle, "process.0", value) && !fact(handle, "process", value))
         return NOT_SUPPORTED; /* "gpu.0.process none": nobody uses it */
     for (;; found++) {
@@ -296,22 +297,23 @@ static int tell_processes(void *handle, unsigned *count, struct process *process
             break;
         sscanf(value, "%lld %lld", &pid, &bytes);
         if (found < room && processes) {
-            PUT(&processes[found].pid, pid);
-            PUT(&processes[found].memory, bytes);
-            processes[found].instance = processes[found].compute_instance = 0xffffffff;
+            struct process one = {0, 0, 0xffffffff, 0xffffffff, 0};
+            PUT(&one.pid, pid);
+            PUT(&one.memory, bytes);
+            memcpy((char *)processes + found * size, &one, size);
         }
     }
     PUT(count, found);
     return found > room ? INSUFFICIENT_SIZE : OK;
 }
 
-int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, struct process *processes)
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, void *processes)
 {
     ENTER;
     return tell_processes(handle, count, processes);
 }
 
-int nvmlDeviceGetComputeRunningProcesses_v2(void *handle, unsigned *count, struct process *processes)
+int nvmlDeviceGetComputeRunningProcesses_v2(void *handle, unsigned *count, void *processes)
 {
     ENTER;
     return tell_processes(handle, count, processes);
