@@ -110,3 +110,13 @@ def foreseen(
     process = Process(files or Files(), sys.executable, env=env, cwd=cwd)
     process.dlopen(extension)
     return [process.dlopen(name, extension, everywhere=True) for name in names]
+
+
+def unbound(path: str) -> set[str] | None:
+    """The symbols that ``ldd -r`` finds undefined; None: it did not get that far."""
+    env = {"LD_TRACE_LOADED_OBJECTS": "1", "LD_WARN": "1", "LD_BIND_NOW": "1"}
+    ran = subprocess.run([LOADER, path], env=env, capture_output=True, text=True, timeout=120, check=False)
+    if ran.returncode or " => not found" in ran.stdout:
+        return None
+    lines = [line for line in (ran.stdout + ran.stderr).splitlines() if line.startswith("undefined symbol: ")]
+    return {line.partition(": ")[2].split()[0].partition(",")[0] for line in lines}

@@ -127,11 +127,22 @@ def test_listing(block: int, tmp_path: Path) -> None:
             assert broken in said, (seed, said)
         else:
             assert "error while loading" not in said, (seed, said)
-            versions = {f"{lack.path}: version `{lack.version}' not found (required by {lack.importer})"
-                        for lack in process.lacking_versions(process.loaded) if not lack.weak}  # fmt: skip
+            # A name that was not found at first stands in the listing as a library without versions.
+            absent = {need.name for need in process.start.needs if need.step == "nowhere"}
+            versions = {
+                f"{lack.path}: version `{lack.version}' not found (required by {lack.importer})"
+                for lack in process.lacking_versions(process.loaded)
+                if not lack.weak and lack.library not in absent
+            }
             real = {line.partition(": ")[2] for line in said.splitlines() if "' not found (required by" in line}
             assert {line for line in real if "weak version" not in line} == versions, (seed, said)
     assert different
+
+
+def plain(message: str | None) -> str | None:
+    """Without the words of the error number, which is that of the folder tried last."""
+    found, _, _ = (message or "").partition("cannot open shared object file")
+    return found or None
 
 
 def fatal(process: object) -> str:
@@ -156,6 +167,6 @@ def test_dlopen(block: int, tmp_path: Path) -> None:
         extension, answers = real_loader.opened(names, env, cwd=str(root))
         loads = real_loader.foreseen(names, env, extension, cwd=str(root), files=Files())
         for name, (new, error), load in zip(names, answers, loads, strict=True):
-            assert load.error == error, (seed, name)
+            assert plain(load.error) == plain(error), (seed, name)
             if error is None:
                 assert [library.path for library in load.new] == new, (seed, name)
