@@ -75,7 +75,7 @@ def cuda_builds(facts: Facts) -> list[FrameworkBuild] | Absent | Unknown:
     return [build for build in found if build.variant == "cuda"]
 
 
-NAMED = ("cupy-cuda", "jax-cuda", "jax-rocm", "mxnet-cu", "paddlepaddle")
+NAMED = ("cupy-cuda", "jax-cuda", "jax-rocm", "mxnet-cu", "nvidia-dali-", "paddlepaddle")
 """How packages begin whose name or version tells the CUDA release; others end so (``faiss-gpu-cu12``)."""
 
 
@@ -85,7 +85,8 @@ def _finder(name: str) -> Finder | None:
         return _FINDERS[name]
     if name.startswith("onnxruntime-") and name != "onnxruntime-extensions":
         return _onnxruntime
-    if name.startswith(NAMED) or (name[-1:].isdigit() and "-cu" in name):
+    # NVIDIA's component wheels (nvidia-cublas-cu12) are many and no frameworks: nothing is imported for them.
+    if name.startswith(NAMED) or (name[-1:].isdigit() and "-cu" in name and not name.startswith("nvidia-")):
         from envcheck.facts.builds_named import finder
 
         return finder(name)
