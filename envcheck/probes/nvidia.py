@@ -179,9 +179,11 @@ def _has_gaps(gpus: list[Gpu] | Absent) -> bool:
     for gpu in gpus if isinstance(gpus, list) else ():
         facts = (gpu.name, gpu.compute_capability, gpu.memory_mib, gpu.pci_bus, gpu.uuid, gpu.mig, gpu.mig_instances,
                  gpu.compute_mode, gpu.ecc, gpu.persistence, *(getattr(gpu.pcie, name) for name in LINK))  # fmt: skip
-        for fact in facts:
-            if isinstance(fact, Unknown) and not fact.why.startswith(("NVML: 3 ", "NVML: 13 ", "not stated")):
-                return True
+        # Without a name and a place NVML did not even give a handle of it.
+        lost = isinstance(gpu.name, Unknown) and isinstance(gpu.pci_bus, Unknown)
+        answers = ("not stated",) if lost else ("not stated", "NVML: 3 ", "NVML: 13 ")
+        if any(isinstance(fact, Unknown) and not fact.why.startswith(answers) for fact in facts):
+            return True
     return False
 
 

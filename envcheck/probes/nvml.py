@@ -33,10 +33,8 @@ from envcheck.probes.host import LEFT_BEHIND, Host, Ran
 
 TIMEOUT = 10.0
 """Seconds for all of it; a healthy driver answers in well under one, many GPUs without persistence mode take some."""
-PATIENCE = 0.4
-"""Share of the time that is left that one step may take."""
-SHARE = 0.85
-"""Share of the time that is left that one process may take."""
+FIRST, LATER = (0.4, 0.85), (0.25, 0.6)
+"""Shares of the time that is left that one step, and one process, may take: the first process, and one after it."""
 MAX_RUNS = 8
 """Processes that may end before their time."""
 
@@ -59,9 +57,10 @@ def query_nvml(host: Host) -> dict[str, Any]:
     crashes: list[list[str]] = []
     while True:
         left = host.seconds_left(until - time.monotonic())
-        wanted["patience"] = round(left * PATIENCE, 2)
+        patience, share = LATER if crashes else FIRST
+        wanted["patience"] = round(left * patience, 2)
         # A process that blocks every signal is ended by us; then some time must be left for the next one.
-        limit = left * SHARE if len(crashes) < MAX_RUNS else left
+        limit = left * share if len(crashes) < MAX_RUNS else left
         argv = [sys.executable, "-I", "-S", "-B", script, json.dumps(wanted)]
         answer = merge(answer, collect(run(argv, limit, dict(host.env))))
         ended, during = answer["ended"], answer["during"]

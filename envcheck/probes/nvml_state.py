@@ -111,10 +111,13 @@ def _mig_device(row: dict[str, Any], left_out: str) -> MigDevice:
 
     def missing(name: str) -> Unknown:
         error = (errors or {}).get(name)
+        if not error and name in row:
+            return Unknown(f"NVML gave {str(row[name])[:40]!a}")
         return Unknown(f"NVML: {nvml_error(error)}" if error else left_out)
 
     uuid, prefixes, memory = row.get("uuid"), row.get("uuid_prefixes"), sizes(row.get("memory"))
-    device = MigDevice(uuid=uuid if isinstance(uuid, str) and uuid else missing("uuid"))
+    sound = isinstance(uuid, str) and uuid.startswith("MIG-") and uuid.isprintable()
+    device = MigDevice(uuid=str(uuid) if sound else missing("uuid"))
     device.uuid_prefixes = [one for one in prefixes if isinstance(one, str)] if isinstance(prefixes, list) else []
     device.memory_mib = memory[0] if memory else missing("memory")
     device.profile = _profile(row.get("name"), row.get("slices")) or missing("name")
@@ -124,7 +127,9 @@ def _mig_device(row: dict[str, Any], left_out: str) -> MigDevice:
 def _profile(name: Any, slices: Any) -> str:
     """``1c.3g.20gb``: the end of the device's name, or made of its slices where the name has none (older drivers)."""
     if isinstance(name, str) and " MIG " in name:
-        return name.rpartition(" MIG ")[2].strip()[:40]
+        told = name.rpartition(" MIG ")[2].strip()[:40]
+        if told.isprintable() and "\ufffd" not in told:
+            return told
     if (
         isinstance(slices, list)
         and len(slices) == 3

@@ -95,7 +95,8 @@ def _version(host: Host, log: Log, root: str, nvcc: str) -> Text:
             if told := parse_nvcc(ran.stdout):
                 attempt.found(told)
                 return told
-            attempt.failed(ran.trouble or f"exit {ran.code}, no release in its output")
+            status = "timeout" if ran.status in ("timeout", "abandoned") else "failed"
+            attempt.failed(ran.trouble or f"exit {ran.code}, no release in its output", status)
     # An image with the runtime only has nothing but the folder's name: /usr/local/cuda -> cuda-12.4.
     name = host.realpath(root).replace("\\", "/").rpartition("/")[2].removeprefix("cuda-").removeprefix("v")
     if "." in name and _is_version(name):

@@ -85,7 +85,9 @@ def call(function: str, what: str | int, at_call: int = 0) -> Case:
         why = ENDS.get(what, "") or why
     if not cuda and what in FATAL:
         lost = (*lost, NVIDIA + "nvml_error")  # a short account of what became of NVML
-    if what in (3, 13, "missing"):
+    if (function, what) == ("nvmlDeviceGetMigDeviceHandleByIndex", 6):
+        why, smi = "", False  # it is how NVML says that there is no instance
+    if what in (3, 13, "missing") and function != "nvmlDeviceGetHandleByIndex_v2":
         smi = False  # so a healthy driver answers when it does not know: nvidia-smi would know no more
     broken = what == "missing" or isinstance(what, int) or what in FATAL
     return Case(
@@ -136,7 +138,7 @@ def pairs(count: int = 240) -> Iterator[Case]:
             why=f"{first.why}|{second.why}",
             smi=first.smi and second.smi,
             unusable=first.unusable or second.unusable,
-            seconds=8.0,
+            seconds=12.0,
         )
 
 
