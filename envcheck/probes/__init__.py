@@ -44,6 +44,7 @@ PROBES = (
     Probe("environment", "environment", "probe", (("stack", "env"),)),
     Probe("packages", "packages", "probe", (("stack", "packages"), ("stack", "clashes"))),
     Probe("builds", "builds", "probe", (("stack", "builds"),), packages=True),
+    Probe("binaries", "binaries", "probe", (("stack", "binaries"),), packages=True),
     Probe("toolkits", "toolkits", "probe", (("stack", "toolkits"),), lane="toolkits"),
     Probe("libraries", "libraries", "probe", (("stack", "libraries"), ("stack", "cudnn")), packages=True),
     Probe("nvidia", "nvidia", "probe", (("machine", "nvidia"), ("machine", "gpus")), lane="nvidia"),

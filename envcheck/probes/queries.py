@@ -154,3 +154,10 @@ def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
     from envcheck.probes import imports
 
     return imports.query_import(host, module, seconds)
+
+
+def query_binaries(host: Host, code: str, site: str, *packages: str) -> list[dict[str, Any]]:
+    """What the compiled files of these packages say; see :mod:`envcheck.probes.binaries`."""
+    from envcheck.probes import binaries
+
+    return binaries.query_binaries(host, code, site, *packages)

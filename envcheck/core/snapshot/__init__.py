@@ -296,6 +296,64 @@ class Build(_Part):
     """The file that said so, relative to site-packages."""
 
 
+class CodeSet(_Part):
+    """Fat binaries of one file that carry the same GPU targets."""
+
+    file: str
+    """Relative to site-packages."""
+    targets: list[str]
+    """``sm_90a`` (machine code), ``compute_90 (PTX 8.4)``, ``lto_90``."""
+    count: int
+    relocatable: bool = False
+    """Separable compilation: what the others were linked from."""
+
+
+class LibraryNeed(_Part):
+    """Something that one compiled file asks of others."""
+
+    name: str
+    """A soname, a symbol version (``GLIBC_2.34``) or a symbol."""
+    by: str = ""
+    """The file that asks."""
+    path: str = ""
+    """The library that was found for it."""
+    why: str = ""
+    """Why it cannot be used, or the file that was meant."""
+    step: str = ""
+    """How the loader came to ``path``: ``library-path``, ``rpath``, ``loaded`` ..."""
+
+
+class Binary(_Part):
+    """A compiled file that an installed framework stands on: what its headers say, and what the loader makes of it.
+
+    Nothing was loaded. Files in site-packages are named relative to it.
+    """
+
+    package: str
+    """Canonical name of the distribution."""
+    path: str
+    role: str = "import"
+    """``import``: loaded when the package is imported; ``plugin``: when the GPU is asked for; ``optional``."""
+    needs: list[str] = field(default_factory=list)
+    """Sonames that it, or what it brings, asks of the system."""
+    versions: list[LibraryNeed] = field(default_factory=list)
+    """The highest GLIBC_, GLIBCXX_ and CXXABI_ that must be defined, each with the file that asks for it."""
+    missing: list[LibraryNeed] = field(default_factory=list)
+    """Libraries that the loader will not find."""
+    elsewhere: list[LibraryNeed] = field(default_factory=list)
+    """Libraries that come from another place than the file's own search path means."""
+    lacking: list[LibraryNeed] = field(default_factory=list)
+    """Symbol versions that a found library does not define."""
+    undefined: list[LibraryNeed] = field(default_factory=list)
+    """Symbols of the framework it extends that nothing defines; the first 20."""
+    loads: list[LibraryNeed] = field(default_factory=list)
+    """Libraries of which an environment may have several, each with the file that is loaded for it."""
+    code: list[CodeSet] = field(default_factory=list)
+    """GPU code, condensed; empty too where it was not read (no NVIDIA GPU, and nobody asked)."""
+    error: Text = NOT_STATED
+    """Why it could not be read."""
+
+
 class Toolkit(_Part):
     """A CUDA toolkit on disk."""
 
@@ -370,6 +428,7 @@ class Stack(_Part):
     packages: list[Package] | Absent | Unknown = NOT_STATED
     clashes: list[FileClash] | Absent | Unknown = NOT_STATED
     builds: list[Build] = field(default_factory=list)
+    binaries: list[Binary] = field(default_factory=list)
     toolkits: list[Toolkit] | Absent | Unknown = NOT_STATED
     libraries: list[Library] | Absent | Unknown = NOT_STATED
     missing_libraries: list[str] = field(default_factory=list)

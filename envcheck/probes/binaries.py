@@ -1,0 +1,81 @@
+"""The compiled files that the installed frameworks stand on: GPU code, needs, what the loader makes of them.
+
+Which files these are is data (:mod:`envcheck.binaries.decisive`); no folder is walked, nothing is loaded or run. Only
+on Linux: elsewhere nothing is said. GPU code is read where there is a sign of an NVIDIA GPU, or when a
+snapshot is made.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from envcheck.core.snapshot import Absent, Binary, CodeSet, LibraryNeed, Package, Unknown, known
+from envcheck.probes.host import Host
+from envcheck.probes.log import Log
+
+SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/etc/nv_tegra_release", "/dev/nvhost-gpu")
+"""One of these is there where an NVIDIA GPU is: device node, kernel module, WSL, Jetson."""
+
+
+def probe(host: Host, log: Log, packages: list[Package] | Absent | Unknown) -> list[Binary]:
+    """One record for each decisive file of a known framework."""
+    if host.platform != "linux":
+        return []
+    from envcheck.binaries.decisive import DECISIVE
+
+    sites: dict[str, dict[str, None]] = {}
+    for package in known(packages) or ():
+        location = known(package.location)
+        if package.name in DECISIVE and location is not None and known(package.version) is not None:
+            sites.setdefault(location, {})[package.name] = None
+    code = "code" if getattr(host, "thorough", False) or any(map(host.exists, SIGNS)) else "no-code"
+    found: list[Binary] = []
+    for site, names in sites.items():
+        with log.attempt("binaries", site) as attempt:
+            try:
+                records = host.query("binaries", code, site, *names)
+            except ValueError as error:
+                attempt.failed(str(error))
+                continue
+            here = [binary for record in records if (binary := _binary(record)) is not None]
+            attempt.found(f"{len(here)} files of {len(names)} packages")
+            found += here
+    return found
+
+
+def _binary(record: Any) -> Binary | None:
+    if not isinstance(record, dict):
+        return None
+    values: dict[str, Any] = {
+        name: [LibraryNeed(**need) for need in record.get(name, ())]
+        for name in ("missing", "elsewhere", "lacking", "undefined", "versions", "loads")
+    }
+    plain = ("package", "path", "role", "needs", "error")
+    values.update((name, record[name]) for name in plain if name in record)
+    return Binary(code=[CodeSet(**one) for one in record.get("code", ())], **values)
+
+
+def query_binaries(host: Host, code: str, site: str, *packages: str) -> list[dict[str, Any]]:
+    """See :class:`envcheck.binaries.evidence.Environment`."""
+    from _imp import extension_suffixes
+
+    from envcheck.binaries.evidence import Environment
+    from envcheck.binaries.screen import key
+
+    try:
+        kind, _, version = str(host.query("confstr-libc")).partition(" ")
+    except (OSError, ValueError):
+        kind, version = "", ""
+    conda = host.isdir(f"{sys.base_prefix}/conda-meta")
+    environment = Environment(
+        site,
+        suffixes=extension_suffixes(),
+        program=sys.executable,
+        env=host.env,
+        libc=key(version) if kind == "glibc" else (),
+        # conda's interpreter has a search path of its own, which everything in the process inherits.
+        exact=conda,
+        gpu_code=code == "code",
+    )
+    return environment.read(packages)
