@@ -98,7 +98,8 @@ def _with_gpus(gpus: Sequence[GpuView], visible: Visible | None, scene: Scene) -
     if not succeeded(scene):
         found += unbound(gpus, scene) + wrong_module(gpus, scene)
         for look in (without_compute, denied, broken, refused):
-            if not any(finding.severity == "error" for finding in found):
+            # Where the variable hides every GPU, that CUDA finds none is no news.
+            if not any(finding.severity == "error" for finding in found) and (left or look is not refused):
                 found += look(gpus, scene)
     found += [] if found else fewer(gpus, visible, scene)
     yield from found

@@ -187,3 +187,14 @@ def test_the_cause_is_named(
     assert told[0].startswith(rule), told
     assert words in told[0], told
     assert all(one.fixes for one in found.findings if one.severity == "error")
+
+
+def test_a_gpu_that_is_hidden_on_purpose_is_no_error(tmp_path: Path) -> None:
+    snapshot = collect(
+        StandIn(tmp_path, machine("550.54.15", gpu(0), cuInit=100)).host(CUDA_VISIBLE_DEVICES=""), parts=PARTS
+    )
+    snapshot.stack.container = Absent("no container")
+    snapshot.stack.packages = [Package(name="torch", version="2.5.1")]
+    found = check(snapshot)
+    assert errors(found) == []
+    assert [one.severity for one in found.findings if one.rule == "no-gpu-visible"] == ["warning"]
