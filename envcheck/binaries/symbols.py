@@ -63,7 +63,9 @@ class Symbols:
 
     def undefined(self) -> list[Symbol]:
         """What the file needs from others, weak needs too."""
-        return [symbol for symbol, defined in self._read(0, self._first()) if not defined and symbol.name]
+        # A program at a fixed address has undefined symbols in its hash table too: those whose address it takes.
+        end = self.count() if self.file.kind == 2 else self._first()
+        return [symbol for symbol, defined in self._read(0, end) if not defined and symbol.name]
 
     def defined(self) -> list[Symbol]:
         """What others may bind to."""

@@ -23,7 +23,7 @@ def listed(path: str, env: Mapping[str, str], *, root: str = "", cwd: str = "/")
     """(needed name, path) as LD_TRACE_LOADED_OBJECTS prints them, None where not found; and what it said besides."""
     argv = [LOADER, path]
     if root:
-        argv = ["chroot", root, "/usr/bin/env", *(f"{k}={v}" for k, v in env.items()), "LD_TRACE_LOADED_OBJECTS=1"]
+        argv = ["/usr/sbin/chroot", root, "/usr/bin/env", *(f"{k}={v}" for k, v in env.items()), "LD_TRACE_LOADED_OBJECTS=1"]
         argv += [LOADER, path]
     ran = subprocess.run(
         argv,
