@@ -19,7 +19,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from envcheck.binaries.sections import sections
-from envcheck.binaries.source import Inflated, Source, source
+from envcheck.binaries.source import BinaryError, Inflated, Source, source
 
 HEADER = Struct("<IHHQ")
 ENTRY = Struct("<HHIQ8xHHI8xQ")
@@ -38,6 +38,8 @@ AT_ONCE = 8 << 20
 
 MAX_ENTRIES = 200_000
 """In one file; the largest known library has some 6,000."""
+MAX_UNPACKED = 8 << 30
+"""Bytes of a packed library; the largest known has 2 GB."""
 MAX_GAP = 16 << 20
 """Bytes in a file that are searched for the next fat binary; real ones follow each other within a few bytes."""
 
@@ -125,6 +127,8 @@ def _read(reader: Source) -> FatBinaries:
     early: list[_Found] | None = None
     if isinstance(reader, Inflated) and reader.size > AT_ONCE and reader.read(0, 4) == b"\x7fELF":
         # Only at its end does an ELF file say where its sections lie, and going back means unpacking twice.
+        if reader.size > MAX_UNPACKED:
+            raise BinaryError("the packed file is too large")
         early = list(walk.stretch(0, reader.size, anywhere=True))
     places = [(at, at + size, name in RELOCATABLE) for name, at, size in sections(reader) if name in NAMES]
     if early is not None and walk.complete and not any(_across(one, places) for one in early):
@@ -187,10 +191,10 @@ class _Walk:
                 continue
             at += skip
             _, _, header, size = HEADER.unpack_from(data, skip)
-            if header < HEADER.size or header > FIRST:
+            self.left -= 1
+            if not HEADER.size <= header <= FIRST and self.left > 0:
                 at += len(MAGIC)
                 continue
-            self.left -= 1
             stop = min(at + header + size, end)
             targets, here = self._entries(at + header, stop)
             whole = here == at + header + size

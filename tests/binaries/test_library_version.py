@@ -55,7 +55,7 @@ def test_standins(tmp_path: Path, style: str, soname: str, text: str, name: str,
 def test_no_guess(tmp_path: Path) -> None:
     """Two numbers that could both be the version, a library without one, and another library with such a function."""
     texts = {
-        "libcublasLt.so.12": "unsigned long cublasLtGetVersion(int x) { return x ? 120903 : 120904; }",
+        "libcublasLt.so.12": "unsigned long cublasLtGetVersion(int *a, int *b) { *a = 120903; *b = 120904; return 0; }",
         "libcublas.so.12": "int cublasGetVersion_v2(void) { return 120903; }",
         "libmine.so": "int ncclGetVersion(int *v) { *v = 23203; return 0; }",
     }
