@@ -226,6 +226,9 @@ def matrix() -> list[Case]:
     return [case for make in makers for case in make()]
 
 
+HANGS_IN_SAMPLE = 10
+
+
 def sample(cases: list[Case], count: int) -> list[Case]:
     """A fixed choice: at least one of every function, command or file, and every way to fail, then others by chance."""
     chance = random.Random(4)
@@ -234,15 +237,21 @@ def sample(cases: list[Case], count: int) -> list[Case]:
     seen: set[tuple[str, str]] = set()
     hangs = 0
     for case in mixed:
-        subject, _, way = case.name.partition("-")
-        marks = {(case.group, subject), (case.group, way)} if case.group == "call" else {(case.group, case.name[:14])}
-        if marks - seen and not (case.seconds < 10 and hangs >= 14):
+        function, _, way = case.name.partition("-")
+        slow = "hang" in case.name
+        marks = {
+            "call": {("function", function), ("way", way)},
+            "nvidia-smi": {("nvidia-smi", case.name.rpartition("-")[2])},
+            "file": {("file", case.damage[0]), ("file", case.damage[1])},
+            "pair": set(),
+        }.get(case.group, {(case.group, case.name)})
+        if marks - seen and not (slow and hangs >= HANGS_IN_SAMPLE):
             seen |= marks
             chosen[str(case)] = case
-            hangs += case.seconds < 10
-    for case in mixed:
+            hangs += slow
+    quick = [case for case in mixed if "hang" not in case.name and case.group != "import"]
+    for case in quick:
         if len(chosen) >= count:
             break
-        if case.seconds >= 10:
-            chosen.setdefault(str(case), case)
+        chosen.setdefault(str(case), case)
     return [case for case in cases if str(case) in chosen]

@@ -76,10 +76,10 @@ def spoil(folder: Path, name: str, how: str) -> None:
         foreign[18:20] = b"\xb7\x00" if data[18:20] != b"\xb7\x00" else b"\x3e\x00"
         narrow = bytearray(data)
         narrow[4] = 1
-        real.write_bytes({
+        real.write_bytes(bytes({
             "empty": b"", "short": data[:40], "half": data[: len(data) // 2], "text": b"/* GNU ld script */\nINPUT()",
             "foreign": foreign, "32-bit": narrow, "zeros": bytes(len(data)),
-        }[how])  # fmt: skip
+        }[how]))  # fmt: skip
 
 
 NVCC = {
