@@ -163,7 +163,7 @@ def _torch(facts: Facts, packages: Packages, package: Package, read: Build | Non
         cudnn = _torch_cudnn(row, cuda)
         evidence = [Evidence(f"torch is the {label} build", "version label")]
         return FrameworkBuild("torch", version, variant, cuda, cudnn, variant == "cuda", "high", evidence)
-    return _torch_by_pins(facts, packages, package, version, row) or _torch_by_table(facts, packages, version, row)
+    return _torch_by_pins(facts, packages, package, version, row) or _torch_by_table(facts, packages, package, row)
 
 
 def _torch_cudnn(row: Row | None, cuda: str | None) -> str | None:
@@ -194,8 +194,9 @@ def _torch_by_pins(
     return None
 
 
-def _torch_by_table(facts: Facts, packages: Packages, version: str | None, row: Row | None) -> FrameworkBuild:
+def _torch_by_table(facts: Facts, packages: Packages, package: Package, row: Row | None) -> FrameworkBuild:
     """The wheel that the index gives by default on this platform."""
+    version = known(package.version)
     system = known(facts.snapshot.machine.system)
     arch = known(facts.snapshot.machine.arch)
     if version and ".dev" in version:
@@ -207,7 +208,7 @@ def _torch_by_table(facts: Facts, packages: Packages, version: str | None, row: 
             return FrameworkBuild("torch", version, None, None, None, None, "low", evidence)
         return FrameworkBuild("torch", version, "cpu", None, None, None, "medium", evidence)
     if row is not None and arch == "aarch64" and row["aarch64_cuda"] and not _maybe_by_nvidia(facts, packages):
-        return _torch_for_aarch64(facts, row, version)
+        return _torch_for_aarch64(facts, row, version, installed=known(package.requires) is not None)
     if row is not None and arch in (None, "x86_64"):
         cuda, cudnn = row["cuda"], row["cudnn"]
         evidence = [cite(facts, row, f"the index's torch {row['torch']} for Linux x86-64 is built with CUDA {cuda}")]
@@ -217,12 +218,14 @@ def _torch_by_table(facts: Facts, packages: Packages, version: str | None, row: 
     return FrameworkBuild("torch", version, None, None, None, None, "low", [Evidence(why)])
 
 
-def _torch_for_aarch64(facts: Facts, row: Row, version: str | None) -> FrameworkBuild:
+def _torch_for_aarch64(facts: Facts, row: Row, version: str | None, *, installed: bool) -> FrameworkBuild:
+    """An installation without a label is the index's; a version that somebody wrote down may have lost its label."""
     cuda = None if row["aarch64_cuda"] == "none" else str(row["aarch64_cuda"])
     what = f"built with CUDA {cuda}" if cuda else "a CPU build"
     evidence = [cite(facts, row, f"the index's torch {row['torch']} for Linux aarch64 is {what}")]
     cudnn = row["cudnn"] if cuda and cuda == row["cuda"] else None
-    return FrameworkBuild("torch", version, "cuda" if cuda else "cpu", cuda, cudnn, bool(cuda), "medium", evidence)
+    sure = "medium" if installed or cuda else "low"
+    return FrameworkBuild("torch", version, "cuda" if cuda else "cpu", cuda, cudnn, bool(cuda), sure, evidence)
 
 
 def _maybe_by_nvidia(facts: Facts, packages: Packages) -> bool:

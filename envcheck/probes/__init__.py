@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,6 +58,10 @@ PROBES = (
 
 INSIDE = "seen from inside a container"
 
+ONE_AT_A_TIME = sys.version_info < (3, 11, 8) or (3, 12) <= sys.version_info < (3, 12, 2)
+"""These Pythons mix up the depths of two syntax trees that threads build at once (SystemError; CPython issue 106905),
+and pytest builds one for every module that is imported."""
+
 
 def collect(
     host: Host | None = None,
@@ -96,7 +101,8 @@ def collect(
     for probe in PROBES:
         if (imports or not probe.asked) if parts is None else probe.name in parts:
             logs.append(Log())
-            lanes.setdefault(probe.lane, []).append(_job(probe, host, logs[-1], snapshot))
+            lane = "" if ONE_AT_A_TIME and "_pytest.assertion.rewrite" in sys.modules else probe.lane
+            lanes.setdefault(lane, []).append(_job(probe, host, logs[-1], snapshot))
     # The commands of the other lanes are waited for while the first one reads files.
     Runner([*lanes.values()][::-1], deadline, progress).run()
     if isinstance(snapshot.stack.container, str):
