@@ -58,7 +58,7 @@ PROBES = (
 
 INSIDE = "seen from inside a container"
 
-ONE_AT_A_TIME = sys.version_info < (3, 11, 8) or (3, 12) <= sys.version_info < (3, 12, 2)
+ONE_AT_A_TIME = (3, 11) <= sys.version_info < (3, 11, 8) or (3, 12) <= sys.version_info < (3, 12, 2)
 """These Pythons mix up the depths of two syntax trees that threads build at once (SystemError; CPython issue 106905),
 and pytest builds one for every module that is imported."""
 
