@@ -274,7 +274,7 @@ class Process:
             names += " ".join(line.partition("#")[0] for line in text.splitlines()).replace(":", " ").split()
         for name in names:
             quiet = Load(self, name)
-            library = self._get(name, main, quiet)
+            library = self._get(name, main if self.loader.kind == "glibc" else None, quiet)
             if library is None:
                 self.notes.append(f"object '{name}' from LD_PRELOAD cannot be preloaded ({quiet.needs[-1].problem})")
             else:
@@ -338,7 +338,10 @@ class Process:
             return None
         for library in self.loaded:
             if library.facts.id == facts.id:  # the same file by another name
-                library.names.append(name)
+                if not musl:
+                    library.names.append(name)
+                elif not library.names and found.step != "path":
+                    library.names = [library.path.rpartition("/")[2]]
                 return library
         library = Loaded(found.path, facts, importer if by is not None else self.main if musl else None)
         if not musl:

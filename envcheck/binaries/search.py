@@ -71,7 +71,10 @@ class Search:
         self._cache: LoaderCache | None = None
         self._subfolders: dict[str, list[str]] = {}
         self._active: list[str] | None = None
-        self.library_path = self._split(library_path, main, ":\n" if self.musl else ":;") if library_path else []
+        if self.musl:
+            self.library_path = _musl_folders(library_path)
+        else:
+            self.library_path = self._split(library_path, main, ":;") if library_path else []
         self.default = [folder.rstrip("/") + "/" for folder in loader.folders]
 
     def find(self, name: str, importer: Loaded | None) -> Found:
@@ -124,7 +127,7 @@ class Search:
         known = library.folders.get(kind)
         if known is None:
             text = library.facts.rpath if kind == "rpath" else library.facts.runpath
-            known = library.folders[kind] = self._split(text, library, ":\n" if self.musl else ":") if text else []
+            known = library.folders[kind] = self._split(text, library, ":") if text else []
         return known
 
     def cached(self, name: str) -> str | None:
@@ -177,8 +180,11 @@ class Search:
                 path = folder + sub + name
                 looked = look(path if path.startswith("/") else self.cwd + path)
                 if isinstance(looked, int):
-                    if looked not in goes_on and not sub and (self.musl or self._exists(folder)):
-                        return None, differs  # a circle of links, say: the rest of this path is given up
+                    # A circle of links, say: the rest of this path is given up, by musl the whole search.
+                    if looked not in goes_on and self.musl:
+                        return Found(name, None, "nowhere", "", self._failure(looked, False)), differs
+                    if looked not in goes_on and not sub and self._exists(folder):
+                        return None, differs
                     continue
                 found = self._found(path, looked, step, owner)
                 if found:
@@ -194,9 +200,9 @@ class Search:
         """None: passed over, the search goes on."""
         if isinstance(looked, int):
             return None
+        if self.musl:
+            return Found(path, looked, step, owner, "Exec format error" if looked.error else None)
         if looked.bits and not self._fits(looked):
-            if self.musl:
-                return Found(path, looked, step, owner, "Exec format error")
             if looked.bits == self.bits and looked.little != self.little:
                 order = "little" if self.little else "big"
                 return Found(path, looked, step, owner, f"ELF file data encoding not {order}-endian")
@@ -219,15 +225,15 @@ class Search:
         return path.startswith(tuple(self.default))
 
     def _split(self, text: str, library: Loaded | None, separators: str) -> list[str]:
-        origin = self.origin(library) if library is not None else None
         if not self.musl:
+            origin = self.origin(library) if library is not None else None
             return search_path(text, separators, origin, self.loader.lib, self.platform)
         plain = text.replace("$ORIGIN", "").replace("${ORIGIN}", "")
-        if "$" in plain:  # musl knows no other token and gives the whole path up
+        if "$" in plain or library is None:  # musl knows no other token and gives the whole path up
             return []
-        # Empty parts are left out (strspn over the separators in path_open).
-        folders = search_path(text, separators, origin, "", "")
-        return [folder for folder in folders if folder]
+        folder, slash, _ = library.path.rpartition("/")
+        folder = folder if slash else "."
+        return _musl_folders(text.replace("$ORIGIN", folder).replace("${ORIGIN}", folder))
 
     # By CPU
 
@@ -261,3 +267,8 @@ class Search:
             self.cpu = frozenset(text.partition("\nflags")[2].partition("\n")[0].split())
             self.intel = "GenuineIntel" in text
         return self.cpu
+
+
+def _musl_folders(text: str) -> list[str]:
+    """Parts of a path that musl searches (``path_open``): as written, empty ones left out."""
+    return [part + "/" for part in text.replace("\n", ":").split(":") if part]

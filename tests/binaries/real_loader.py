@@ -23,7 +23,13 @@ def listed(path: str, env: Mapping[str, str], *, root: str = "", cwd: str = "/")
     """(needed name, path) as LD_TRACE_LOADED_OBJECTS prints them, None where not found; and what it said besides."""
     argv = [LOADER, path]
     if root:
-        argv = ["/usr/sbin/chroot", root, "/usr/bin/env", *(f"{k}={v}" for k, v in env.items()), "LD_TRACE_LOADED_OBJECTS=1"]
+        argv = [
+            "/usr/sbin/chroot",
+            root,
+            "/usr/bin/env",
+            *(f"{k}={v}" for k, v in env.items()),
+            "LD_TRACE_LOADED_OBJECTS=1",
+        ]
         argv += [LOADER, path]
     ran = subprocess.run(
         argv,
@@ -120,3 +126,20 @@ def unbound(path: str) -> set[str] | None:
         return None
     lines = [line for line in (ran.stdout + ran.stderr).splitlines() if line.startswith("undefined symbol: ")]
     return {line.partition(": ")[2].split()[0].partition(",")[0] for line in lines}
+
+
+MUSL = "/lib/ld-musl-x86_64.so.1"
+
+
+def musl_listed(path: str, env: Mapping[str, str], cwd: str = "/") -> tuple[list[tuple[str, str]], list[str]]:
+    """(needed name, path) as musl's ``ldd`` prints them, and the names that it does not find or cannot use."""
+    ran = subprocess.run(
+        [MUSL, "--list", path], env=dict(env), capture_output=True, text=True, cwd=cwd, timeout=60, check=False
+    )
+    rows = []
+    for line in ran.stdout.splitlines():
+        name, arrow, where = line.strip().partition(" => ")
+        if arrow and not where.startswith(MUSL):
+            rows.append((name, where.rpartition(" (")[0]))
+    start = "Error loading shared library "
+    return rows, [line[len(start) :].partition(": ")[0] for line in ran.stderr.splitlines() if line.startswith(start)]

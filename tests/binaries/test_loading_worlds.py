@@ -14,6 +14,7 @@ import pytest
 import real_loader
 
 from envcheck.binaries.files import Files
+from envcheck.binaries.loading import Process
 
 WORLDS = int(os.environ.get("ENVCHECK_FUZZ_EXAMPLES", "120"))
 FIRST = int(os.environ.get("ENVCHECK_FUZZ_SEED", "0"))
@@ -145,9 +146,9 @@ def plain(message: str | None) -> str | None:
     return found or None
 
 
-def fatal(process: object) -> str:
+def fatal(process: Process) -> str:
     """The message with which the loader ends even its listing."""
-    for need in process.start.needs:  # type: ignore[attr-defined]
+    for need in process.start.needs:
         if need.problem and need.step != "nowhere":
             return f"{need.path}: {need.problem}"
     return ""
@@ -170,3 +171,29 @@ def test_dlopen(block: int, tmp_path: Path) -> None:
             assert plain(load.error) == plain(error), (seed, name)
             if error is None:
                 assert [library.path for library in load.new] == new, (seed, name)
+
+
+@pytest.mark.skipif(not os.path.exists(real_loader.MUSL), reason="musl is not installed")
+def test_musl(tmp_path: Path) -> None:
+    for seed in range(FIRST, FIRST + WORLDS):
+        chance = random.Random(seed + 2_000_000)
+        root = tmp_path / str(seed)
+        make(chance, root)
+        for file in root.rglob("lib*.so*"):
+            # Only the byte of the word size differs in these, which musl does not look at: it would load them.
+            if file.is_file() and file.read_bytes()[4:5] == b"\x01":
+                file.unlink()
+        start = root / "a" / "main.so"
+        path = search_path(chance, str(root)) if chance.random() < 0.6 else None
+        start.write_bytes(made_elf.library("main.so", tuple(chance.sample(NAMES, 4)), runpath=path))
+        env = {"LD_LIBRARY_PATH": search_path(chance, str(root))} if chance.random() < 0.6 else {}
+        rows, missing = real_loader.musl_listed(str(start), env, cwd=str(root))
+        process = Process(Files(), str(start), env=env, cwd=str(root), interpreter=real_loader.MUSL, by_loader=True)
+        paths = {library.path for library in process.loaded}
+        ours, seen = [], set()
+        for need in process.start.needs:
+            if need.path in paths and need.path not in seen and need.step not in ("loaded", "itself"):
+                seen.add(need.path)
+                ours.append((need.name, need.path))
+        assert [need.name for need in process.start.missing] == missing, seed
+        assert ours == rows, seed
