@@ -312,16 +312,20 @@ def judge(
         timeout=settings.timeout,
         progress=progress,
     )
-    if report.ignored:
-        from envcheck.core.report import Evidence
-        from envcheck.render import IGNORED_BY
-
-        for finding in report.ignored:
-            reason = (
-                settings.ignore.get(finding.rule) or f"listed in {settings.file or 'the options'}, without a reason"
-            )
-            finding.evidence = [*finding.evidence, Evidence(reason, IGNORED_BY)]
+    explain_ignored(report, settings)
     return report
+
+
+def explain_ignored(report: Report, settings: Settings) -> None:
+    """Ignored findings say why they are."""
+    if not report.ignored:
+        return
+    from envcheck.core.report import Evidence
+    from envcheck.render import IGNORED_BY
+
+    for finding in report.ignored:
+        reason = settings.ignore.get(finding.rule) or f"listed in {settings.file or 'the options'}, without a reason"
+        finding.evidence = [*finding.evidence, Evidence(reason, IGNORED_BY)]
 
 
 def failing(report: Report, fail_on: str) -> bool:

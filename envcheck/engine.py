@@ -98,7 +98,7 @@ def run_rule(rule: str, facts: Facts) -> tuple[Outcome, list[Finding], tuple[str
         explained: tuple[str, ...] = getattr(module, "EXPLAINS", ())
         arguments, early = inject(module.check, facts)
         if early is not None:
-            return _outcome(rule, [early]), [], explained
+            return outcome_of(rule, [early]), [], explained
         results = list(module.check(**arguments))
     except Exception:
         import traceback
@@ -107,7 +107,7 @@ def run_rule(rule: str, facts: Facts) -> tuple[Outcome, list[Finding], tuple[str
     findings = [result for result in results if isinstance(result, Finding)]
     for finding in findings:
         finding.rule = rule
-    return _outcome(rule, results), findings, explained
+    return outcome_of(rule, results), findings, explained
 
 
 def _nothing_to_say(rule: str, facts: Facts) -> str | None:
@@ -145,7 +145,7 @@ def inject(check: Callable[..., Any], facts: Facts) -> tuple[dict[str, Any], Und
     return arguments, None
 
 
-def _outcome(rule: str, results: Sequence[Finding | Pass | Undecided | Skip]) -> Outcome:
+def outcome_of(rule: str, results: Sequence[Finding | Pass | Undecided | Skip]) -> Outcome:
     failed = [r for r in results if isinstance(r, Finding)]
     undecided = [r for r in results if isinstance(r, Undecided)]
     passed = [r for r in results if isinstance(r, Pass)]

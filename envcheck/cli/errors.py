@@ -40,9 +40,10 @@ def expected() -> tuple[type[BaseException], ...]:
     from envcheck.cli.output import OutputError
     from envcheck.config import ConfigError
     from envcheck.core.snapshot import SnapshotError
+    from envcheck.inspection.subject import InspectError
     from envcheck.matrix.model import MatrixError, QueryError
 
-    return AssumptionError, UsageError, OutputError, ConfigError, MatrixError, QueryError, SnapshotError
+    return AssumptionError, UsageError, OutputError, ConfigError, InspectError, MatrixError, QueryError, SnapshotError
 
 
 def sentence(error: BaseException) -> str:

@@ -18,6 +18,18 @@ def render_json(report: Report) -> str:
         return json.dumps(_repaired(report.to_dict()), indent=2) + "\n"
 
 
+def plain_json(value: Any) -> str:
+    """Any struct as indented JSON with a newline at the end, as :func:`render_json` writes a report."""
+    import msgspec
+
+    try:
+        return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+    except UnicodeEncodeError:
+        import json
+
+        return json.dumps(_repaired(msgspec.to_builtins(value)), indent=2) + "\n"
+
+
 def escape(text: str) -> str:
     """The same JSON in ASCII: every console takes it, whatever its encoding, and nothing in it steers a terminal.
 

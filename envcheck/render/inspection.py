@@ -1,0 +1,273 @@
+"""An inspection as text: what it is, its GPU code with coverage, what it needs and where that comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from envcheck.render.terminal import Paint, clean, columns, encodable, wants_color, wrap
+
+if TYPE_CHECKING:
+    from envcheck.inspection.model import Coverage, CudaCode, Inspection, Library, Need, Wheel
+
+MOST_TABLES = 3
+"""Libraries whose coverage is shown in full."""
+MOST_NAMES = 24
+_SYSTEMS = {"Darwin": "macOS"}
+_ARCHES = {"x86_64": "x86-64"}
+_FORMATS = {"elf": "ELF", "pe": "PE", "mach-o": "Mach-O", "fatbin": "CUDA fat binary"}
+
+
+def render_inspection(
+    found: Inspection,
+    *,
+    width: int | None = None,
+    color: bool | None = None,
+    encoding: str | None = None,
+    verbose: bool = False,
+) -> str:
+    """The inspection for people, without the report on a machine; ends with a newline. Options as for reports."""
+    page = _Page(
+        columns(sys.stdout) if width is None else width,
+        wants_color(sys.stdout) if color is None else color,
+        verbose,
+    )
+    page.title(found)
+    page.gpu_code(found)
+    page.needs(found)
+    page.symbols(found)
+    page.cpu(found)
+    page.versions(found)
+    page.problems(found)
+    if verbose:
+        page.files(found)
+    return encodable("\n".join(page.lines) + "\n", encoding or getattr(sys.stdout, "encoding", None) or "utf-8")
+
+
+class _Page:
+    def __init__(self, width: int, color: bool, verbose: bool) -> None:
+        self.width, self.paint, self.verbose = width, Paint(color), verbose
+        self.lines: list[str] = []
+
+    def say(self, text: str, first: str = "  ", rest: str | None = None, *styles: str) -> None:
+        for line in wrap(clean(text, 6000), self.width, first, rest):
+            self.lines.append(self.paint(line, *styles))
+
+    def heading(self, text: str) -> None:
+        self.lines.append("")
+        self.lines.append(self.paint(text, "bold"))
+
+    def title(self, found: Inspection) -> None:
+        self.say(found.subject, "", "", "bold")
+        distribution = found.distribution
+        if distribution is None:
+            self.say(_what(found.libraries[0]))
+            return
+        kind = "wheel" if found.kind == "wheel" else "installed package"
+        self.say(f"{kind} {distribution.name} {distribution.version}")
+        if distribution.tags:
+            self.say(f"for {_tags(distribution)}")
+        if distribution.requires_python:
+            self.say(f"requires Python {distribution.requires_python}")
+        kinds: dict[str, int] = {}
+        for library in found.libraries:
+            if library.format:
+                label = _what(library, short=True)
+                kinds[label] = kinds.get(label, 0) + 1
+        shown = ", ".join(f"{count} {label}" for label, count in kinds.items())
+        self.say(f"compiled files: {shown or 'none'}")
+        for note in found.notes:
+            self.say(note)
+
+    def gpu_code(self, found: Inspection) -> None:
+        coded = [library for library in found.libraries if library.cuda is not None]
+        amd = [library for library in found.libraries if library.amd_targets]
+        if not coded and not amd:
+            return
+        self.heading("GPU code")
+        coded.sort(key=lambda library: -library.cuda.fat_binaries if library.cuda else 0)
+        most = len(coded) if self.verbose else MOST_TABLES
+        for library in coded[:most]:
+            if library.cuda is not None:
+                self.cuda(library.path, library.cuda)
+        for library in coded[most:]:
+            if library.cuda is not None:
+                self.say(f"{library.path}: {', '.join(_targets(library.cuda))}", "  ", "      ")
+        for library in amd:
+            targets = ", ".join(f"{target} ({count})" for target, count in sorted(library.amd_targets.items()))
+            self.say(f"{library.path}: AMD {targets}", "  ", "      ")
+
+    def cuda(self, path: str, code: CudaCode) -> None:
+        self.say(
+            f"{path}: {code.fat_binaries} fat binar{'y' if code.fat_binaries == 1 else 'ies'} with "
+            f"{', '.join(_targets(code))}",
+            "  ",
+            "      ",
+        )
+        if code.damaged or not code.complete:
+            self.say(f"{code.damaged} of them are damaged" if code.damaged else "not all of it was read", "      ")
+        nothing = []
+        for group in _groups(code.coverage):
+            first = group[0]
+            if not first.machine_code and not first.ptx:
+                if first.none:
+                    nothing.append(_span(group))
+                continue
+            names = [name for row in group for name in row.gpus[: 1 if len(group) > 2 else 2]]
+            self.say(
+                f"{_span(group):<11} {_percent(first.percent):>5}  {_how(first)}"
+                + (f": {', '.join(names[:6])}" if names else ""),
+                "    ",
+                " " * 23,
+            )
+        if nothing:
+            self.say(f"no code for {', '.join(nothing)}", "    ", "      ")
+
+    def needs(self, found: Inspection) -> None:
+        groups: dict[str, dict[str, Need]] = {}
+        for library in found.libraries:
+            for need in library.needs:
+                groups.setdefault(need.where, {}).setdefault(need.name, need)
+        if not groups:
+            return
+        self.heading("needs")
+        single = found.kind == "library"
+        titles = {
+            "wheel": "in the wheel",
+            "package": "from other packages",
+            "driver": "from the NVIDIA driver",
+            "python": "from Python",
+            "system": "from the system",
+            "file": "found here",
+        }
+        for where, words in titles.items():
+            named = groups.get(where)
+            if not named:
+                continue
+            if where == "file" and (single or self.verbose):
+                for need in named.values():
+                    self.say(f"{need.name}: {need.path}", "  ", "      ")
+                continue
+            texts = [_need(need) for need in named.values()]
+            more = len(texts) - MOST_NAMES
+            shown = texts if self.verbose else texts[:MOST_NAMES]
+            tail = f" and {more} more (-v)" if more > 0 and not self.verbose else ""
+            self.say(f"{words}: {', '.join(shown)}{tail}", "  ", "      ")
+        for need in groups.get("missing", {}).values():
+            brings = f"; {need.package} brings it" if need.package else ""
+            by = f" (for {need.by})" if need.by else ""
+            self.say(f"missing: {need.name}{by}: {need.problem}{brings}", "  ", "      ", "red")
+
+    def symbols(self, found: Inspection) -> None:
+        if not found.symbols:
+            return
+        self.heading("lowest system")
+        for family, floor in found.symbols.items():
+            self.say(f"{family}_{floor.version}" + (f" ({floor.file})" if found.kind != "library" else ""))
+        if found.distributions:
+            self.say(f"on {', '.join(found.distributions)} and newer", "  ", "     ")
+        elif any(library.arch in (["x86_64"], ["aarch64"]) for library in found.libraries):
+            self.say("no distribution that we list has these")
+
+    def cpu(self, found: Inspection) -> None:
+        if found.cpu:
+            self.heading("CPU")
+            for why, flags in found.cpu.items():
+                self.say(f"{why}: {', '.join(flags)}", "  ", "      ")
+
+    def versions(self, found: Inspection) -> None:
+        told = [library for library in found.libraries if library.version is not None]
+        if told:
+            self.heading("versions, from the bytes")
+            for library in told:
+                if library.version is not None:
+                    self.say(f"{library.path}: {library.version.library} {library.version.version}", "  ", "      ")
+
+    def problems(self, found: Inspection) -> None:
+        broken = [library for library in found.libraries if library.problem]
+        if broken:
+            self.heading("not read, or not in full")
+            for library in broken[: len(broken) if self.verbose else MOST_NAMES]:
+                self.say(f"{library.path}: {library.problem}", "  ", "      ")
+
+    def files(self, found: Inspection) -> None:
+        self.heading("files")
+        for library in found.libraries:
+            symbols = ", ".join(f"{family}_{version}" for family, version in library.symbols.items())
+            self.say(", ".join(filter(None, (f"{library.path}: {_what(library)}", symbols))), "  ", "      ")
+            if library.search:
+                self.say(f"searches {':'.join(library.search)}", "      ")
+
+
+def _what(library: Library, short: bool = False) -> str:
+    """``ELF for Linux x86-64, extension module for cp311``."""
+    arches = ", ".join(_ARCHES.get(arch, arch) for arch in library.arch)
+    system = _SYSTEMS.get(library.system, library.system)
+    if short:
+        return " ".join(filter(None, (system, arches))) or _FORMATS.get(library.format, library.format)
+    parts = [_FORMATS.get(library.format, library.format or "not read")]
+    if system:
+        parts[0] += f" for {system} {arches}".rstrip()
+    if library.system_version:
+        parts.append(f"{system} {library.system_version} or newer")
+    if library.python_abi:
+        parts.append(f"extension module for {library.python_abi}")
+    if library.soname:
+        parts.append(f"soname {library.soname}")
+    return ", ".join(parts)
+
+
+def _tags(distribution: Wheel) -> str:
+    """``cp311-cp311-manylinux_2_17_x86_64``, at most four."""
+    shown = ", ".join(distribution.tags[:4])
+    return shown + (f" and {len(distribution.tags) - 4} more tags" if len(distribution.tags) > 4 else "")
+
+
+def _targets(code: CudaCode) -> list[str]:
+    """``sm_80 (51 %)`` for targets that not all fat binaries have."""
+    shown = []
+    for target, count in code.targets.items():
+        share = 100 * count / code.fat_binaries if code.fat_binaries else 100
+        shown.append(target if share >= 99.95 else f"{target} ({_percent(share)})")
+    return shown
+
+
+def _groups(rows: Sequence[Coverage]) -> list[list[Coverage]]:
+    """Neighbours that are served alike."""
+    groups: list[list[Coverage]] = []
+    for row in rows:
+        last = groups[-1][0] if groups else None
+        if last is not None and _served(last) == _served(row):
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups
+
+
+def _served(row: Coverage) -> tuple[int, int, str | None]:
+    return row.machine_code, row.ptx, row.driver_cuda
+
+
+def _span(group: Sequence[Coverage]) -> str:
+    first, last = group[0].capability, group[-1].capability
+    return first if first == last else f"{first} to {last}"
+
+
+def _percent(value: float) -> str:
+    """No share of something is written 0 %, and none but all 100 %."""
+    if 0 < value < 0.5:
+        return "<1 %"
+    return f"{min(round(value), 99) if value < 100 else 100} %"
+
+
+def _how(row: Coverage) -> str:
+    driver = f" (driver for CUDA {row.driver_cuda} or newer)" if row.driver_cuda else ""
+    if not row.ptx:
+        return "machine code"
+    return f"PTX{driver}" if not row.machine_code else f"machine code, partly PTX{driver}"
+
+
+def _need(need: Need) -> str:
+    detail = ", ".join(filter(None, (need.package, need.problem)))
+    return f"{need.name} ({detail})" if detail else need.name
