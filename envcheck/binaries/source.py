@@ -81,6 +81,14 @@ class Buffer(Source):
         return bytes(self.data[at : at + size])
 
 
+def _seek_and_read(fd: int, size: int, at: int) -> bytes:
+    os.lseek(fd, at, os.SEEK_SET)
+    return os.read(fd, size)
+
+
+_pread = getattr(os, "pread", _seek_and_read)  # Windows has no pread
+
+
 class File(Source):
     """A regular file on disk. Raises OSError when it cannot be opened, :class:`BinaryError` for another kind."""
 
@@ -94,14 +102,13 @@ class File(Source):
             raise BinaryError("not a regular file")
         self.size = status.st_size
 
-    def _read(self, at: int, size: int) -> bytes:
-        if hasattr(os, "pread"):
-            data = os.pread(self.fd, size, at)
-        else:
-            os.lseek(self.fd, at, os.SEEK_SET)
-            data = os.read(self.fd, size)
+    def read(self, at: int, size: int) -> bytes:
+        # Called once for each entry of a fat binary: so without another layer.
+        if at < 0 or size < 0 or at + size > self.size:
+            raise BinaryError("the file ends before a part that it names")
+        data = _pread(self.fd, size, at)
         if len(data) < size:
-            raise BinaryError("the file became shorter while it was read")
+            raise BinaryError("the file ends before a part that it names")
         return data
 
     def close(self) -> None:

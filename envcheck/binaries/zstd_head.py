@@ -57,7 +57,7 @@ def head(frame: bytes, limit: int) -> bytes:
     """Up to ``limit`` bytes of the frame's content. Raises :class:`BinaryError` when it is damaged."""
     try:
         return _head(frame, limit)
-    except IndexError as error:
+    except (IndexError, StopIteration) as error:  # a table or the literals ended too early
         raise BinaryError("the Zstandard frame is damaged") from error
 
 
