@@ -82,5 +82,13 @@ FILES: dict[str, tuple[str, ...]] = {
 }
 """What rests on a file of the system."""
 
+PROBE_OF: dict[str, tuple[str, ...]] = {
+    "/etc/os-release": ("machine.userland*", "stack.userland*"),
+    "/proc/cpuinfo": ("machine.cpu*",),
+    "/proc/meminfo": ("machine.memory*",),
+    "/proc/driver/nvidia/version": ("machine.nvidia*", "machine.gpus*"),
+}
+"""A read that sleeps in the kernel holds up its whole probe, and all that this would have told is lost."""
+
 VOLATILE = ("created", "probes*", "machine.memory.available_mib", "stack.imports[*].milliseconds")
 """Facts that differ from one moment to the next."""

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,11 +46,14 @@ class FaultHost(StandInHost):
 
     def __init__(self, driver: StandIn, env: Mapping[str, str], deadline: float) -> None:
         super().__init__(driver.root, env, deadline)
-        self.spoilt, self.how = "", ""
+        self.spoilt, self.how, self.awake = "", "", threading.Event()
 
     def _bytes(self, path: str, limit: int) -> bytes:
         if path != self.spoilt:
             return super()._bytes(path, limit)
+        if self.how == "hang":
+            self.awake.wait(60)
+            raise OSError(5, "it hung")
         if number := {"gone": 2, "denied": 13, "input-output-error": 5, "folder": 21}.get(self.how):
             raise OSError(number, os.strerror(number), path)
         data = super()._bytes(path, limit)
@@ -193,6 +197,7 @@ def run(case: Case) -> Result:
         started = time.monotonic()
         snapshot = with_imports(host) if case.module else collect(host, deadline=host.deadline)
         seconds = time.monotonic() - started
+        host.awake.set()
         left = [f"process {line}" for line in processes(mark)]
         left += [f"file {path}" for path in (*own.rglob("*"), *here.rglob("*"))]
         left += [f"file /{name}" for name in set(os.listdir("/")) - roots if name.startswith("core")]
@@ -282,6 +287,8 @@ def judge(case: Case, result: Result, healthy: Mapping[str, Any]) -> list[str]:
     snapshot = result.snapshot
     whole = {probe.name: f"{probe.module}.{probe.function}" for probe in PROBES}
     broken = [one for one in snapshot.probes if one.where == whole.get(one.probe) and one.status != "ok"]
+    if case.damage[1] == "hang":
+        broken = [one for one in broken if one.status != "timeout"]
     faults += [f"the probe {one.probe} {one.status}: {one.detail}" for one in broken]
     said = "\n".join(f"{one.where}: {one.status} {one.detail}" for one in snapshot.probes)
     for path, value in healthy.items():

@@ -67,6 +67,20 @@ def test_a_grandchild_in_a_session_of_its_own_is_not_waited_for() -> None:
     assert time.monotonic() - begun < 3
 
 
+def test_a_grandchild_in_a_session_of_its_own_is_ended() -> None:
+    code = "import os, time\npid = os.fork()\nif pid: print(pid, flush=True)\nelse: os.setsid(); time.sleep(60)"
+    ran = child.run(python(code), 10, ENV)
+    time.sleep(0.1)
+    assert ran.status == "done"
+    assert not alive(int(ran.stdout))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+def test_a_crash_leaves_no_core() -> None:
+    code = "import resource, time; time.sleep(0.3); print(resource.getrlimit(resource.RLIMIT_CORE)[0])"
+    assert child.run(python(code), 10, ENV).stdout.strip() in ("0", "1")
+
+
 def test_a_flood_is_cut() -> None:
     ran = child.run(python("import os\nwhile True: os.write(1, b'x' * 65536)"), 1, ENV)
     assert ran.status == "timeout"
@@ -78,6 +92,7 @@ def test_what_cannot_be_killed_is_left_behind_and_said(monkeypatch: pytest.Monke
     kill = child.kill_group
     spared: list[int] = []
     monkeypatch.setattr(child, "kill_group", spared.append)
+    monkeypatch.setattr(child, "end_marked", lambda mark: None)
     ran = child.run(python("import time; time.sleep(60)"), 0.2, ENV)
     assert len(spared) == 1
     assert alive(spared[0])
