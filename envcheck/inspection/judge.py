@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from envcheck.core.report import CONFIDENCES, SEVERITIES, Evidence, Finding, Fix, Pass, Report, Result, Undecided
+from envcheck.core.report import Evidence, Finding, Fix, Pass, Report, Result, Undecided
 from envcheck.core.snapshot import Snapshot, known
-from envcheck.engine import evaluate, outcome_of, verdict_of
+from envcheck.engine import evaluate, fold, outcome_of, verdict_of
 from envcheck.facts import Facts
 from envcheck.inspection.stack import stack_of
 from envcheck.inspection.tags import Place
 from envcheck.inspection.tags import judge as judge_tags
+from envcheck.rules import module_of
 from envcheck.versions import compare_numbers, numbers, satisfies_prefix
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from envcheck.matrix import Matrix
 
 GPU_RULES = ("gpu-arch-too-new", "gpu-arch-too-old")
+IMAGES = ("amzn ", "debian ", "fedora ", "rocky ", "sles ", "ubuntu ")
+"""Distributions that a fix names."""
 TABLE = "its own files"
 """Where evidence comes from that was read in the wheel."""
 
@@ -61,23 +64,48 @@ def judge(
 
 def _merge(report: Report, own: dict[str, list[Result]], label: str, ignored: set[str]) -> Report:
     """What was judged on the wheel's files takes the place of what the same rule says of that package."""
-    kept = [one for one in report.findings if not (one.rule in own and one.subject.startswith(label))]
+    flat = [one for root in report.findings for one in (root, *root.consequences)]
+    for one in flat:
+        one.consequences = []
+    explains = {one.rule: _explains(one.rule) for one in flat}
     for rule, results in own.items():
-        findings = [result for result in results if isinstance(result, Finding)]
-        for finding in findings:
-            finding.rule = rule
-        others = [one for one in kept if one.rule == rule]
+        findings = _distinct([result for result in results if isinstance(result, Finding)])
+        same = [one for one in flat if one.rule == rule and one.subject.startswith(label)]
+        flat = [one for one in flat if one not in same]
+        others = [one for one in flat if one.rule == rule]
         outcome = outcome_of(rule, [*results, *others])
+        outcome.findings = len(others) + len(findings)
         if rule in ignored and outcome.status in ("fail", "unknown"):
             outcome.status = "ignored"
-        (report.ignored if rule in ignored else kept).extend(findings)
-        places = [place for place, one in enumerate(report.outcomes) if one.rule == rule]
-        for at in places:
-            report.outcomes[at] = outcome
-    kept.sort(key=lambda one: (-SEVERITIES.index(one.severity), -CONFIDENCES.index(one.confidence)))
-    report.findings = kept
-    report.verdict = verdict_of(kept, report.outcomes)
+        for finding in findings:
+            finding.rule = rule
+            # The rule knows releases and commands.
+            known_fixes = dict.fromkeys(fix for one in same for fix in one.fixes)
+            finding.fixes = list(known_fixes) or finding.fixes
+            explains[rule] = _explains(rule)
+            (report.ignored if rule in ignored else flat).append(finding)
+        report.outcomes = [outcome if one.rule == rule else one for one in report.outcomes]
+    report.findings = fold(flat, explains)
+    report.verdict = verdict_of(report.findings, report.outcomes)
     return report
+
+
+def _explains(rule: str) -> tuple[str, ...]:
+    import sys
+
+    __import__(module_of(rule))
+    found: tuple[str, ...] = getattr(sys.modules[module_of(rule)], "EXPLAINS", ())
+    return found
+
+
+def _distinct(findings: list[Finding]) -> list[Finding]:
+    """One cause, one finding: the last says most (symbols after tags), the others are evidence for it."""
+    by_gpu: dict[str, list[Finding]] = {}
+    for one in findings:
+        by_gpu.setdefault(one.subject.partition(" on ")[2], []).append(one)
+    for group in by_gpu.values():
+        group[-1].evidence = list(dict.fromkeys(item for one in group for item in one.evidence))
+    return [group[-1] for group in by_gpu.values()]
 
 
 def _judge(found: Inspection, facts: Facts) -> Iterator[tuple[str, Result]]:

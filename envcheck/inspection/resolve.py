@@ -110,14 +110,18 @@ def resolve_on_disk(found: Inspection, paths: Sequence[str], folders: Sequence[s
 
     ``paths``: of ``found.libraries``, in their order. Libraries of another system or architecture stay as they are.
     """
-    shared = _Loader.of_this_machine(found, folders)
+    loader = _Loader.of_this_machine(found, folders)
     for library, path in zip(found.libraries, paths, strict=True):
-        if shared is not None and shared.fits(library):
-            library.needs = shared.needs(library, path, matrix)
+        if loader is not None and loader.fits(library):
+            library.needs = loader.needs(library, path, matrix)
         else:
-            library.needs = [
-                Need(name=need.name, where=kind_of(need.name) or "system") for need in library.needs
-            ]  # fmt: skip
+            library.needs = [Need(name=need.name, where=kind_of(need.name) or "system") for need in library.needs]
+    if loader is None:
+        return
+    # A library that only others of the package load may live on their search path.
+    for library, path in zip(found.libraries, paths, strict=True):
+        needs = [loader.served(need, path) for need in library.needs]
+        library.needs = [need for need in needs if need is not None]
 
 
 def resolve_here(found: Inspection, matrix: Matrix) -> None:
@@ -147,6 +151,7 @@ class _Loader:
         self.module, self.folders = module, folders
         self.process = self._started()
         self.imports = module != ""
+        self._served: dict[tuple[str, str], str] = {}
 
     @classmethod
     def of_this_machine(cls, found: Inspection, folders: Sequence[str]) -> _Loader | None:
@@ -184,6 +189,8 @@ class _Loader:
         direct = {name.name for name in library.needs}
         answers: dict[str, Need] = {}
         for need in load.needs:
+            if need.by is not None and need.path and not need.problem:
+                self._served[os.path.realpath(need.by.path), need.name] = need.path
             mine = need.by is not None and need.by.path == path
             if not mine and not need.problem:
                 continue
@@ -202,6 +209,15 @@ class _Loader:
             answers[need_name] = self._known(need_name)
         order = [name.name for name in library.needs]
         return sorted(answers.values(), key=lambda one: order.index(one.name) if one.name in order else len(order))
+
+    def served(self, need: Need, path: str) -> Need | None:
+        """The same need, met where the file was loaded for another one of the package; None: it is not its own."""
+        if need.where != "missing":
+            return need
+        found = self._served.get((os.path.realpath(need.by or path), need.name))
+        if found is None or not need.problem.startswith("cannot open"):
+            return need
+        return None if need.by else Need(name=need.name, where="file", path=found)
 
     def _known(self, name: str) -> Need:
         """A need of a library that was in the process already."""
