@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
+import pkgutil
 import re
 import secrets
 import shutil
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import threading
@@ -23,6 +24,8 @@ from depends import SMI_TELLS, VOLATILE
 from fault_cases import Case
 from standin_driver import HERE, StandIn, StandInHost, full_gpu, machine
 
+import envcheck.binaries
+import envcheck.probes
 from envcheck import Snapshot
 from envcheck.api import check
 from envcheck.matrix import Matrix
@@ -39,6 +42,13 @@ MIG = {
     "mig__0__slices": "1 1 9856",
 }
 MACHINE = machine("550.54.15", full_gpu(0), full_gpu(1, mig=1, **MIG), switch=1)
+
+
+for package in (envcheck.probes, envcheck.binaries):
+    for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        if not found.name.endswith("_child"):
+            importlib.import_module(found.name)
+# What pytest would rewrite in several threads at once is imported now: the probes can run side by side, as for users.
 
 
 class FaultHost(StandInHost):
@@ -172,7 +182,7 @@ class Result:
 def run(case: Case) -> Result:
     """Make the broken machine, ask it, look at what is left behind, and take it away again."""
     folder = Path(tempfile.mkdtemp(prefix="envcheck-fault-"))
-    before = (tempfile.tempdir, os.getcwd(), list(sys.path), imports.MODULES)
+    before = (tempfile.tempdir, os.getcwd(), envcheck.probes.ONE_AT_A_TIME)
     try:
         driver = StandIn(folder, {**MACHINE, **case.answers})
         own, here = folder / "tmp", folder / "cwd"
@@ -192,7 +202,7 @@ def run(case: Case) -> Result:
             spoil(driver.folder, name, how)
         shared = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
         roots = set(os.listdir("/"))
-        tempfile.tempdir = str(own)
+        tempfile.tempdir, envcheck.probes.ONE_AT_A_TIME = str(own), False
         os.chdir(here)
         started = time.monotonic()
         snapshot = with_imports(host) if case.module else collect(host, deadline=host.deadline)
@@ -205,7 +215,7 @@ def run(case: Case) -> Result:
             left += [f"file /dev/shm/{name}" for name in set(os.listdir("/dev/shm")) - shared if "envcheck" in name]
         return Result(snapshot, seconds, left, folder)
     finally:
-        tempfile.tempdir = before[0]
+        tempfile.tempdir, envcheck.probes.ONE_AT_A_TIME = before[0], before[2]
         os.chdir(before[1])
         shutil.rmtree(folder, ignore_errors=True)
 
