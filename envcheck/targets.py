@@ -8,13 +8,15 @@ Source: CUDA C++ Programming Guide, "Binary Compatibility" and "PTX Compatibilit
 from __future__ import annotations
 
 FAMILIES = {
-    (10, 0): {(10, 0), (10, 3)},
-    (10, 3): {(10, 3)},
+    (10, 0): {(10, 0), (10, 3), (10, 7)},
+    (10, 3): {(10, 3), (10, 7)},
+    (10, 7): {(10, 7)},
     (11, 0): {(11, 0)},
     (12, 0): {(12, 0), (12, 1)},
     (12, 1): {(12, 1)},
 }
-"""Family-specific targets (suffix f) and where they run: CUDA C++ Programming Guide, "Family-Specific Features"."""
+"""Family-specific targets (suffix f) and where they run: CUDA C++ Programming Guide, "Family-Specific Features";
+10.7 and the whole table as ptxas 13.5.37 accepts PTX of one target for another GPU (12.9.86 knows no 10.7)."""
 
 
 def parse_target(target: str) -> tuple[tuple[int, int], str]:
