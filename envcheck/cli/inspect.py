@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import click
 
     from envcheck.config import Settings
+    from envcheck.core.snapshot import Snapshot
     from envcheck.inspection.model import Inspection
     from envcheck.matrix import Matrix
 
@@ -67,29 +68,39 @@ def run(subject: str, values: dict[str, Any]) -> int:
     matrix = Matrix.load(settings.matrix_path)
     machine = values["machine"]
     with Progress() as progress:
+        place = None if machine is None else _place(machine, settings, matrix, progress)
         found = inspect(subject, matrix, progress=progress)
-        if machine is not None:
+        if place is not None:
             if found.kind != "wheel":
                 what = "a library" if found.kind == "library" else "installed: see envcheck check --machine"
                 raise UsageError(f"--machine judges wheels, and {subject} is {what}")
-            _judge(found, machine, settings, matrix, progress)
+            _judge(found, place, machine == "here", settings, matrix)
     _show(found, values["format"], values["verbose"])
-    return exit_code(found.report, settings) if found.report is not None else 0
+    if found.report is not None:
+        return exit_code(found.report, settings)
+    # A library that could be read in part is shown, and is unreadable input all the same.
+    return 2 if found.kind == "library" and found.libraries[0].problem else 0
 
 
-def _judge(found: Inspection, machine: str, settings: Settings, matrix: Matrix, progress: Any) -> None:
+def _place(machine: str, settings: Settings, matrix: Matrix, progress: Any) -> Snapshot:
+    """The machine; first, so that a wrong name is told at once."""
     from envcheck import api
-    from envcheck.config import explain_ignored
-    from envcheck.inspection.judge import judge
-    from envcheck.inspection.resolve import resolve_here
-    from envcheck.inspection.subject import open_wheel
 
     place = api.resolve(machine, timeout=settings.timeout, progress=progress)
     if settings.assume:
         from envcheck.assume import assume
 
         place = assume(place, settings.assume, matrix, settings.assumed_by or "assume")
-    if machine == "here":
+    return place
+
+
+def _judge(found: Inspection, place: Snapshot, here: bool, settings: Settings, matrix: Matrix) -> None:
+    from envcheck.config import explain_ignored
+    from envcheck.inspection.judge import judge
+    from envcheck.inspection.resolve import resolve_here
+    from envcheck.inspection.subject import open_wheel
+
+    if here:
         resolve_here(found, matrix)
     source, wheel = open_wheel(found.subject)
     with source:

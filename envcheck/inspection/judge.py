@@ -112,6 +112,10 @@ def _judge(found: Inspection, facts: Facts) -> Iterator[tuple[str, Result]]:
     """(rule, result)."""
     wheel = found.distribution
     assert wheel is not None
+    unread = [library for library in found.libraries if library.problem]
+    if unread:
+        why = f"{unread[0].path[:200]} can't be read: {unread[0].problem}"
+        yield "missing-shared-library", Undecided(f"{wheel.name} {wheel.version}", "the wheel's files", why)
     yield from _tags(wheel, facts)
     yield from _requires_python(wheel, facts)
     yield from _symbols(found, wheel, facts)

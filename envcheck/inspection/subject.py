@@ -49,6 +49,11 @@ def inspect(subject: str, matrix: Matrix, *, progress: Progress | None = None) -
     return found
 
 
+def called(path: str) -> str:
+    """The name as it can stand in a sentence of one line."""
+    return path if path.isprintable() else repr(path)
+
+
 def open_wheel(path: str) -> tuple[Source, WheelFile]:
     """A wheel on disk; close the source after use. Raises :class:`InspectError`."""
     source = _open(path)
@@ -56,20 +61,20 @@ def open_wheel(path: str) -> tuple[Source, WheelFile]:
         return source, WheelFile(source, os.path.basename(path))
     except WheelError as error:
         source.close()
-        raise InspectError(f"{path}: it {error}") from None
+        raise InspectError(f"{called(path)}: it {error}") from None
     except OSError as error:
         source.close()
-        raise InspectError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise InspectError(f"{called(path)}: can't be read: {error.strerror or error}") from None
 
 
 def _open(path: str) -> Source:
     try:
         return File(path)
     except OSError as error:
-        raise InspectError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise InspectError(f"{called(path)}: can't be read: {error.strerror or error}") from None
     except BinaryError:
         what = "a folder" if os.path.isdir(path) else "no regular file"
-        raise InspectError(f"{path}: this is {what}; name a library, a wheel or an installed package") from None
+        raise InspectError(f"{called(path)}: this is {what}; name a library, a wheel or an installed package") from None
 
 
 def _file(path: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, WheelFile | None]:
@@ -78,21 +83,21 @@ def _file(path: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, WheelF
             start = source.read(0, min(16, source.size))
             packed = is_archive(source)
         except (OSError, BinaryError) as error:
-            raise InspectError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
+            raise InspectError(f"{called(path)}: can't be read: {getattr(error, 'strerror', None) or error}") from None
         if not source.size:
-            raise InspectError(f"{path}: the file is empty")
+            raise InspectError(f"{called(path)}: the file is empty")
         if packed or path.endswith(".whl"):
             return _wheel(source, path, matrix, tell)
         if not is_library(start):
             hint = "; a source distribution has to be built first" if path.endswith((".tar.gz", ".sdist")) else ""
             raise InspectError(
-                f"{path}: this is neither a compiled library (ELF, PE, Mach-O) nor a wheel, and there is no such "
-                f"installed package{hint}"
+                f"{called(path)}: this is neither a compiled library (ELF, PE, Mach-O) nor a wheel, and there is no "
+                f"such installed package{hint}"
             )
         tell(f"reading {os.path.basename(path)}")
         library = _read(lambda: source, path, matrix)
     if not library.format:
-        raise InspectError(f"{path}: it looks like a compiled library but can't be read: {library.problem}")
+        raise InspectError(f"{called(path)}: it looks like a compiled library but can't be read: {library.problem}")
     return Inspection(subject=path, kind="library", libraries=[library]), None
 
 
@@ -101,9 +106,9 @@ def _wheel(source: Source, path: str, matrix: Matrix, tell: Progress) -> tuple[I
         wheel = WheelFile(source, os.path.basename(path))
         names = wheel.libraries()
     except WheelError as error:
-        raise InspectError(f"{path}: it {error}") from None
+        raise InspectError(f"{called(path)}: it {error}") from None
     except OSError as error:
-        raise InspectError(f"{path}: can't be read: {error.strerror or error}") from None
+        raise InspectError(f"{called(path)}: can't be read: {error.strerror or error}") from None
     found = Inspection(subject=path, kind="wheel", distribution=wheel.metadata)
     for number, name in enumerate(names, 1):
         tell(f"reading {name.rpartition('/')[2]} ({number} of {len(names)})")
@@ -126,7 +131,8 @@ def _drop_texts(found: Inspection) -> None:
     texts = [one for one in found.libraries if not one.format and one.problem == NOT_COMPILED]
     if texts:
         found.libraries = [one for one in found.libraries if one not in texts]
-        found.notes.append(f"{len(texts)} files are named like libraries and are none, {texts[0].path} among them")
+        more = f" and {len(texts) - 1} more are" if len(texts) > 1 else " is"
+        found.notes.append(f"{texts[0].path[:200]}{more} named like a library and hold other things")
 
 
 NOT_COMPILED = "not a Mach-O file"
@@ -156,8 +162,8 @@ def _package(name: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, lis
     distribution = _distribution(name) if _is_name(name) else None
     if not isinstance(distribution, Distribution):
         if looks_like_path or not _is_name(name):
-            raise InspectError(f"{name}: there is no such file")
-        raise InspectError(f"{name}: there is no such file, and {sys.executable} has no package of this name")
+            raise InspectError(f"{called(name)}: there is no such file")
+        raise InspectError(f"{called(name)}: there is no such file, and {sys.executable} has no package of this name")
     try:
         metadata = Wheel(name=canonical(distribution.metadata["Name"] or name), version=distribution.version or "")
         metadata.requires_python = distribution.metadata["Requires-Python"]
@@ -165,7 +171,7 @@ def _package(name: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, lis
         metadata.tags = [value for key, value in head(distribution.read_text("WHEEL") or "") if key == "tag"]
         files = distribution.files
     except Exception as error:  # damaged metadata raise whatever they like
-        raise InspectError(f"{name}: its metadata can't be read: {type(error).__name__}: {error}") from None
+        raise InspectError(f"{called(name)}: its metadata can't be read: {type(error).__name__}: {error}") from None
     found = Inspection(subject=name, kind="package", distribution=metadata)
     if files is None:
         found.notes.append("it has no list of its files (RECORD), so none of them was read")

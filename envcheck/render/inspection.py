@@ -51,6 +51,7 @@ class _Page:
         self.lines: list[str] = []
 
     def say(self, text: str, first: str = "  ", rest: str | None = None, *styles: str) -> None:
+        """``text`` may hold names of files from anywhere: :func:`_name` keeps each of them short."""
         for line in wrap(clean(text, 6000), self.width, first, rest):
             self.lines.append(self.paint(line, *styles))
 
@@ -90,13 +91,13 @@ class _Page:
         most = len(coded) if self.verbose else MOST_TABLES
         for library in coded[:most]:
             if library.cuda is not None:
-                self.cuda(library.path, library.cuda)
+                self.cuda(_name(library.path), library.cuda)
         for library in coded[most:]:
             if library.cuda is not None:
-                self.say(f"{library.path}: {', '.join(_targets(library.cuda))}", "  ", "      ")
+                self.say(f"{_name(library.path)}: {', '.join(_targets(library.cuda))}", "  ", "      ")
         for library in amd:
             targets = ", ".join(f"{target} ({count})" for target, count in sorted(library.amd_targets.items()))
-            self.say(f"{library.path}: AMD {targets}", "  ", "      ")
+            self.say(f"{_name(library.path)}: AMD {targets}", "  ", "      ")
 
     def cuda(self, path: str, code: CudaCode) -> None:
         self.say(
@@ -147,7 +148,7 @@ class _Page:
                 continue
             if where == "file" and (single or self.verbose):
                 for need in named.values():
-                    self.say(f"{need.name}: {need.path}", "  ", "      ")
+                    self.say(f"{_name(need.name)}: {_name(need.path)}", "  ", "      ")
                 continue
             texts = [_need(need) for need in named.values()]
             more = len(texts) - MOST_NAMES
@@ -156,15 +157,15 @@ class _Page:
             self.say(f"{words}: {', '.join(shown)}{tail}", "  ", "      ")
         for need in groups.get("missing", {}).values():
             brings = f"; {need.package} brings it" if need.package else ""
-            by = f" (for {need.by})" if need.by else ""
-            self.say(f"missing: {need.name}{by}: {need.problem}{brings}", "  ", "      ", "red")
+            by = f" (for {_name(need.by)})" if need.by else ""
+            self.say(f"missing: {_name(need.name)}{by}: {need.problem}{brings}", "  ", "      ", "red")
 
     def symbols(self, found: Inspection) -> None:
         if not found.symbols:
             return
         self.heading("lowest system")
         for family, floor in found.symbols.items():
-            self.say(f"{family}_{floor.version}" + (f" ({floor.file})" if found.kind != "library" else ""))
+            self.say(f"{family}_{floor.version}" + (f" ({_name(floor.file)})" if found.kind != "library" else ""))
         if found.distributions:
             self.say(f"on {', '.join(found.distributions)} and newer", "  ", "     ")
         elif any(library.arch in (["x86_64"], ["aarch64"]) for library in found.libraries):
@@ -182,22 +183,28 @@ class _Page:
             self.heading("versions, from the bytes")
             for library in told:
                 if library.version is not None:
-                    self.say(f"{library.path}: {library.version.library} {library.version.version}", "  ", "      ")
+                    self.say(
+                        f"{_name(library.path)}: {library.version.library} {library.version.version}", "  ", "      "
+                    )
 
     def problems(self, found: Inspection) -> None:
         broken = [library for library in found.libraries if library.problem]
         if broken:
             self.heading("not read, or not in full")
             for library in broken[: len(broken) if self.verbose else MOST_NAMES]:
-                self.say(f"{library.path}: {library.problem}", "  ", "      ")
+                self.say(f"{_name(library.path)}: {library.problem}", "  ", "      ")
 
     def files(self, found: Inspection) -> None:
         self.heading("files")
         for library in found.libraries:
             symbols = ", ".join(f"{family}_{version}" for family, version in library.symbols.items())
-            self.say(", ".join(filter(None, (f"{library.path}: {_what(library)}", symbols))), "  ", "      ")
+            self.say(", ".join(filter(None, (f"{_name(library.path)}: {_what(library)}", symbols))), "  ", "      ")
             if library.search:
                 self.say(f"searches {':'.join(library.search)}", "      ")
+
+
+def _name(path: str) -> str:
+    return clean(path, 200)
 
 
 def _what(library: Library, short: bool = False) -> str:
@@ -270,4 +277,4 @@ def _how(row: Coverage) -> str:
 
 def _need(need: Need) -> str:
     detail = ", ".join(filter(None, (need.package, need.problem)))
-    return f"{need.name} ({detail})" if detail else need.name
+    return f"{_name(need.name)} ({detail})" if detail else need.name
