@@ -6,7 +6,7 @@ Nothing is executed and nothing searched: each library has a symbol that holds o
 export it as a number; the others have a function that returns a constant, which stands in its first instructions, or
 in those of a function that it calls (cudart). x86-64 and AArch64. Reads some KB whatever the size of the file.
 
-``libcublas`` and cuDNN's front ``libcudnn.so`` ask another library when they run and so have no version of their own:
+``libcublas`` and cuDNN's front ``libcudnn.so`` (8 and 9) ask another library when they run and so have no version of their own:
 ask ``libcublasLt``, and ``libcudnn_graph`` (9), ``libcudnn_ops`` (9) or ``libcudnn_ops_infer`` (8).
 """
 
@@ -75,6 +75,12 @@ def _cudnn(elf: ElfFile, at: int, size: int) -> str | None:
     return f"{major}.{minor}.{patch}" if 7 <= major <= 99 else None
 
 
+def _cudnn_whole(elf: ElfFile, at: int, size: int) -> str | None:
+    """Up to cuDNN 7 one library, whose function returns 7605 for 7.6.5; later ones ask their parts."""
+    value = _one(elf, at, min(size or 32, 32), lambda value: 4000 <= value < 8000)
+    return _dotted(value, 1000) if value else None
+
+
 def _nccl(elf: ElfFile, at: int, size: int) -> str | None:
     """Up to 2.8: 2804 is 2.8.4; from 2.9 on: 23203 is 2.32.3 (``NCCL_VERSION`` in nccl.h)."""
     value = _one(elf, at, size, lambda value: 2000 <= value < 3000 or 20000 < value < 90000)
@@ -126,6 +132,7 @@ KNOWN: tuple[tuple[str, str, tuple[str, ...], Callable[[ElfFile, int, int], str 
     ("libcudnn_ops", "cudnn", ("cudnn_ops_infer_version", "cudnn_ops_train_version", "cudnn_ops_version"), _cudnn),
     ("libcudnn_cnn", "cudnn", ("cudnn_cnn_infer_version", "cudnn_cnn_train_version", "cudnn_cnn_version"), _cudnn),
     ("libcudnn_adv", "cudnn", ("cudnn_adv_infer_version", "cudnn_adv_train_version", "cudnn_adv_version"), _cudnn),
+    ("libcudnn", "cudnn", ("cudnnGetVersion",), _cudnn_whole),
     ("libnccl", "nccl", ("ncclGetVersion",), _nccl),
     ("libcudart", "cudart", ("cudaRuntimeGetVersion",), _cudart),
     ("libnvrtc", "nvrtc", ("nvrtcVersion",), _nvrtc),

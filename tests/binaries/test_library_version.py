@@ -30,6 +30,7 @@ STANDINS = [
         "cudart",
         "12.9",
     ),
+    ("libcudnn.so.7", "unsigned long cudnnGetVersion(void) { return 7605; }", "cudnn", "7.6.5"),
     ("libcublasLt.so.12", "unsigned long cublasLtGetVersion(void) { return 120903; }", "cublas", "12.9.3"),
     ("libnvinfer.so.8", "int getInferLibVersion(void) { return 8601; }", "tensorrt", "8.6.1"),
     ("libnvinfer.so.10", "int getInferLibVersion(void) { return 101300; }", "tensorrt", "10.13.0"),
