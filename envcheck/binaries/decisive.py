@@ -57,6 +57,7 @@ DECISIVE: dict[str, Decisive] = {
     "torch": Decisive((("torch/lib/libtorch_python.so", IMPORT),), gpu=True, steps="torch"),
     "torchvision": _extension("torchvision/_C@"),
     "torchaudio": _extension("torchaudio/lib/libtorchaudio.so", "torchaudio/lib/_torchaudio@"),
+    "torchtext": _extension("torchtext/lib/libtorchtext.so", "torchtext/_torchtext@", "torchtext/lib/_torchtext@"),
     "xformers": _extension("xformers/_C@", role=OPTIONAL),
     "flash-attn": _extension("flash_attn_2_cuda@"),
     "vllm": _extension("vllm/_C@"),

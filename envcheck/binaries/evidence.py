@@ -47,6 +47,7 @@ class Environment:
         self.screen = Screen(libc)
         self._imported: dict[str, list[Closure]] = {}
         self._files: Files | None = None
+        self._after: dict[str, Process] = {}
 
     def read(self, packages: Iterable[str]) -> list[dict[str, Any]]:
         """One record for each decisive file of these packages that is there."""
@@ -118,12 +119,15 @@ class Environment:
         """A process in which this package was imported; empty: none."""
         from envcheck.binaries.loading import Process
 
+        if after in self._after:
+            return self._after[after]
         process = Process(self._files, self.program, env=self.env)
         self._files = process.files
         if after:
             from envcheck.binaries.importing import import_package
 
             import_package(process, after, [self.site])
+            self._after[after] = process  # what extends one package is often imported together
         return process
 
     def _exactly(self, record: dict[str, Any], path: str, importer: Decisive, after: str) -> list[Load]:
@@ -138,7 +142,7 @@ class Environment:
         short = self.short
         needs = list(dict.fromkeys(need for load in (*loads, last) for need in load.needs))
         record["needs"] = list(
-            dict.fromkeys(need.name for need in needs if need.problem or (need.path or "").startswith(FOLDERS))
+            dict.fromkeys(need.name for need in needs if need.problem or not (need.path or "").startswith(self.site))
         )
         record["missing"] = [
             {"name": need.name, "by": short(need.by.path) if need.by else "", "why": need.problem or ""}
@@ -166,8 +170,9 @@ class Environment:
         return [*loads, last]
 
     def _heads(self, path: str, loads: list[Load]) -> list[Head]:
-        """Of the root and of what it loads from site-packages; of a failed load, what its needs found."""
-        paths = dict.fromkeys([path, *_places(loads).values()])
+        """Of the root and of what it brings from site-packages; of a failed load, what its needs found."""
+        fresh = (need for load in loads for need in load.needs if not need.problem and need.step != "loaded")
+        paths = dict.fromkeys([path, *(need.path for need in fresh if need.path)])
         heads = []
         for one in paths:
             if one.startswith(self.site):

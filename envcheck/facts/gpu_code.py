@@ -34,6 +34,9 @@ class GpuCode(Struct, frozen=True):
     measured: bool
     """Read from the binary (here, or when the table was made), not from a build script."""
     evidence: Evidence
+    sets: tuple[tuple[tuple[str, ...], tuple[tuple[str, str], ...], int], ...] = ()
+    """Fat binaries of the installed files, condensed: machine code, PTX with its ISA, how many. Empty where only the
+    union is known."""
 
     def machine_code_for(self, sm: tuple[int, int]) -> str | None:
         """The nearest target whose machine code runs on this compute capability; None when there is none."""
@@ -42,6 +45,24 @@ class GpuCode(Struct, frozen=True):
     def ptx_for(self, sm: tuple[int, int]) -> str | None:
         """The nearest PTX target that can be compiled for this compute capability; None when there is none."""
         return max((target for target in self.ptx if ptx_serves(target, sm)), key=parse_target, default=None)
+
+    def isa_for(self, sm: tuple[int, int]) -> str | None:
+        """The lowest PTX ISA by which some code serves this compute capability; None where it was not read."""
+        found = [isa for _, ptx, _ in self.sets for target, isa in ptx if isa and ptx_serves(target, sm)]
+        return min(found, key=numbers) if found else None
+
+    def coverage(self, sm: tuple[int, int]) -> tuple[int, int, int]:
+        """Fat binaries with machine code for it, those with PTX alone, and all. What has nothing but code for one
+        architecture (sm_90a) is there for that one by design: where it does not fit, it is not counted."""
+        sass = ptx = total = 0
+        for codes, texts, count in self.sets:
+            if any(runs_on(target, sm) for target in codes):
+                sass, total = sass + count, total + count
+            elif any(ptx_serves(target, sm) for target, _ in texts):
+                ptx, total = ptx + count, total + count
+            elif not all(target.endswith("a") for target in (*codes, *(one for one, _ in texts))):
+                total += count
+        return sass, ptx, total
 
     @property
     def lowest(self) -> tuple[int, int] | None:
@@ -63,6 +84,56 @@ def gpu_code(facts: Facts) -> list[GpuCode] | Absent | Unknown:
 
 
 def _code(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
+    return _from_binaries(facts, build) or _listed(facts, build)
+
+
+def _from_binaries(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
+    """What was read in the installed files goes before everything else."""
+    read = [binary for binary in facts.snapshot.stack.binaries if canonical(binary.package) == build.package]
+    owner: dict[str, str] = {}  # of two roots that share a library, the first one counts it
+    sets: dict[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], int] = {}
+    files: dict[str, int] = {}
+    for binary in read:
+        for part in binary.code:
+            sass, ptx = _parts(part.targets)
+            # Code that was still to be linked is counted where it was linked.
+            first = owner.setdefault(part.file, binary.path) == binary.path
+            if (sass or ptx) and first and not part.relocatable:
+                sets[sass, ptx] = sets.get((sass, ptx), 0) + part.count
+                files[part.file] = files.get(part.file, 0) + part.count
+    if not sets:
+        return None
+    codes = tuple(sorted({target for each, _ in sets for target in each}, key=parse_target))
+    texts = tuple(sorted({target for _, pairs in sets for target, _ in pairs}, key=parse_target))
+    largest = max(files, key=lambda file: files[file])
+    text = f"{build} carries machine code for {', '.join(codes) or 'no GPU'}"
+    text += f" and PTX for {', '.join(texts)}" if texts else " and no PTX"
+    text += f" in {sum(files.values())} fat binaries"
+    listed = _listed(facts, build)
+    if listed is not None and {one.rstrip("af") for one in listed.sass} != {one.rstrip("af") for one in codes}:
+        text += f" (the table has {', '.join(listed.sass) or 'none'}: the installed file decides)"
+    counted = tuple((*parts, count) for parts, count in sets.items())
+    return GpuCode(build, codes, texts, True, Evidence(text, largest), counted)
+
+
+def _parts(targets: Iterable[str]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """``sm_90a`` and ``compute_90 (PTX 8.4)`` -> machine code, and PTX with its ISA."""
+    sass: list[str] = []
+    ptx: list[tuple[str, str]] = []
+    for text in targets:
+        name, _, isa = text.partition(" (PTX ")
+        digits = name.rpartition("_")[2]
+        if not digits.rstrip("af").isdigit() or len(digits.rstrip("af")) < 2:
+            continue
+        (major, low), suffix = parse_target(digits)
+        if name.startswith("sm_"):
+            sass.append(f"{major}.{low}{suffix}")
+        elif name.startswith("compute_"):
+            ptx.append((f"{major}.{low}{suffix}", isa.rstrip(")")))
+    return tuple(sass), tuple(ptx)
+
+
+def _listed(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
     for read in facts.snapshot.stack.builds:
         if canonical(read.package) == build.package and (sass := known(read.sass)) is not None:
             text = f"{build.package} carries machine code for {' '.join(sass) or 'no GPU'}"

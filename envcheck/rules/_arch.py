@@ -57,6 +57,8 @@ def judge_builds(side: str, builds: Sequence[FrameworkBuild], codes: Sequence[Gp
             elif answer.kind == "unknown":
                 yield Undecided(subject, answer.missing, answer.why)
             elif answer.kind in ("runs", "jit"):
+                if answer.share < 1 and side == "newer" and gpu in site.visible:
+                    yield _partly(build, gpu, answer)
                 yield Pass(subject, f"{build} {answer.why}")
 
 
@@ -76,6 +78,19 @@ def _finding(side: str, build: FrameworkBuild, gpu: GpuView, answer: Coverage, s
         message=message,
         evidence=answer.evidence,
         fixes=_fixes(build, gpu, some_run, site),
+    )
+
+
+def _partly(build: FrameworkBuild, gpu: GpuView, answer: Coverage) -> Finding:
+    """Some kernels have no code for this GPU; builds leave out what they hold to be useless there."""
+    return Finding(
+        severity="info",
+        confidence="medium",
+        subject=f"{build} on {gpu.name}",
+        message=f"{100 * answer.share:.0f} % of the GPU code of {build} runs on {gpu}; "
+        "the other kernels have no code for it, which builds often leave out by design.",
+        evidence=answer.evidence,
+        fixes=[Fix("", "nothing to do, unless an operator fails with 'no kernel image is available'", "manual")],
     )
 
 

@@ -36,6 +36,8 @@ class Coverage(Struct, frozen=True):
     confidence: str = "high"
     missing: str = ""
     """Name of the fact that is missing, when unknown."""
+    share: float = 1.0
+    """Of a build that runs: how much of its GPU code does, from 0 to 1."""
 
 
 def coverage(build: FrameworkBuild, gpu: GpuView, codes: Sequence[GpuCode], matrix: Matrix) -> Coverage:
@@ -64,7 +66,10 @@ def _by_targets(
         if row is not None and row["tegra"] and numbers(target)[:2] != sm:
             why = f"its machine code for {target} is for discrete GPUs, which is not promised to run on a Jetson"
             return Coverage("tegra", why, evidence, "warning", "medium")
-        return Coverage("runs", f"has machine code for {target}", evidence)
+        sass, by_ptx, total = code.coverage(sm)
+        share = (sass + by_ptx) / total if total else 1.0
+        figure = f" in {100 * sass // total} % of its {total} fat binaries" if 0 < sass < total else ""
+        return Coverage("runs", f"has machine code for {target}{figure}", evidence, share=share)
     ptx = code.ptx_for(sm)
     if ptx is not None:
         first = row["first_toolkit"] if row is not None else None
@@ -77,7 +82,9 @@ def _by_targets(
             return Coverage("newer", why, evidence, "warning", "medium")
         return Coverage("jit", f"serves it by PTX for {ptx}, which the driver compiles", evidence)
     have = ", ".join((*code.sass, *(f"{one} (PTX)" for one in code.ptx))) or "no GPU"
-    return Coverage(_side(sm, (*code.sass, *code.ptx)), f"has code for {have} only", evidence, "error", confidence)
+    none = f" (0 of its {sum(count for _, _, count in code.sets)} fat binaries)" if code.sets else ""
+    why = f"has code for {have} only{none}"
+    return Coverage(_side(sm, (*code.sass, *code.ptx)), why, evidence, "error", confidence)
 
 
 def _side(sm: tuple[int, int], targets: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from envcheck.core.report import Evidence, Fix
 from envcheck.versions import numbers, version_key
 
 if TYPE_CHECKING:
+    from envcheck.core.snapshot import Stack
     from envcheck.facts.basics import Packages
     from envcheck.facts.builds import FrameworkBuild
     from envcheck.facts.gpus import GpuView
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 TF_EXTRA_SINCE = (2, 14)
 """First TensorFlow with the extra and-cuda; before it the system must have CUDA."""
+
+OPENS_BY_NAME = ("tensorflow", "cupy", "jax", "paddlepaddle-gpu")
+"""They open CUDA's libraries themselves, by name: the needs of their files do not tell."""
 
 _BY_PACKAGE = {
     "onnxruntime-gpu": ("cudart", "cublas", "cublasLt", "cufft", "curand"),
@@ -50,11 +54,24 @@ def is_side_framework(package: str, builds: Sequence[FrameworkBuild]) -> bool:
 
 
 def needed_files(
-    build: FrameworkBuild, libraries: Libraries, matrix: Matrix, *, windows: bool
+    build: FrameworkBuild, libraries: Libraries, matrix: Matrix, *, windows: bool, stack: Stack | None = None
 ) -> tuple[list[str], Row | None]:
-    """File names of the CUDA and cuDNN libraries that a build loads, and the row that says so (None: by its kind)."""
+    """File names of the CUDA and cuDNN libraries that a build loads, and the row that says so (None: by its kind).
+
+    With ``stack`` the installed files are asked first.
+    """
     if build.cuda_major is None:
         return [], None
+    if stack is not None and stack.binaries and kind_of(build.package) not in OPENS_BY_NAME:
+        from envcheck.rules._binaries import cuda_needs
+
+        asked = cuda_needs(stack, build.package, libraries)
+        if asked is not None:
+            # ONNX Runtime's newer releases open cuDNN by name (seen in 1.31.1).
+            opened = f"libcudnn.so.{numbers(build.cudnn)[0]}" if build.cudnn and numbers(build.cudnn) else ""
+            if build.package == "onnxruntime-gpu" and opened and opened not in asked:
+                asked.append(opened)
+            return asked, None
     row = None
     if build.version and not windows:
         row = matrix.row("wheel-symbols", package=build.package, version=build.version.partition("+")[0])

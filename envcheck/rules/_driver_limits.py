@@ -167,11 +167,14 @@ def ptx_limit(
     """Minor-version compatibility ends where PTX must be compiled: the driver reads PTX up to its own release."""
     reads = ptx_isa(matrix, driver.cuda)
     for code in codes:
-        writes = ptx_isa(matrix, code.build.cuda)
-        if not reads or not writes or code.build not in served or compare_numbers(writes, reads) <= 0:
+        stated = ptx_isa(matrix, code.build.cuda)
+        if not reads or code.build not in served:
             continue
         for gpu in gpus:
             if gpu.sm is None or code.machine_code_for(gpu.sm) or not code.ptx_for(gpu.sm):
+                continue
+            writes = code.isa_for(gpu.sm) or stated
+            if not writes or compare_numbers(writes, reads) <= 0:
                 continue
             yield Finding(
                 severity="error",

@@ -54,7 +54,7 @@ class Floor(Struct, frozen=True):
     evidence: Evidence
 
     def __str__(self) -> str:
-        return f"{self.package} {self.version}"
+        return f"{self.package} {self.version}".rstrip()
 
 
 @lru_cache(maxsize=16)

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
-from envcheck.core.snapshot import Package, Stack, known
+from envcheck.core.snapshot import Binary, Package, Stack, known
 from envcheck.facts.builds import cuda_of_label
 from envcheck.facts.wheels import is_foreign
 from envcheck.versions import canonical, minor, numbers, public
@@ -108,8 +108,15 @@ def check(
     if torch is None:
         return
     built = next((build for build in builds if build.package == "torch"), None)
+    lacking: dict[str, Binary] = {}
+    for binary in stack.binaries:
+        if binary.undefined and binary.package != "torch":
+            lacking.setdefault(canonical(binary.package), binary)
     for package in packages:
         name = canonical(package.name)
+        if name in lacking:
+            yield _undefined(package, lacking[name], torch, built, packages)
+            continue
         if name == "torch" or name in ("torchvision", "torchaudio"):
             continue
         target = _recorded(name, stack) or read_label(name, known(package.local))
@@ -237,6 +244,38 @@ def _abi(version: str | None, stack: Stack, matrix: Matrix) -> tuple[bool | None
     title, url, as_of = matrix.cite(row)
     text = f"the wheels of torch {row['torch']} have the {'new' if row['cxx11_abi'] else 'old'} C++11 ABI"
     return bool(row["cxx11_abi"]), False, [Evidence(text, title, url, as_of)]
+
+
+def _undefined(
+    package: Package, binary: Binary, torch: Package, built: FrameworkBuild | None, packages: Packages
+) -> Finding:
+    """Its own files say it: symbols that nothing which would be loaded with it defines."""
+    names = [need.name for need in binary.undefined]
+    who = f"{package.name} {known(package.version) or ''}".rstrip()
+    beside = f"torch {known(torch.version) or ''}".rstrip()
+    old = any("SsE" in name or name.endswith("Ss") or "RKSs" in name for name in names)
+    abi = ", which have the names of the old C++ ABI" if old else ""
+    target = read_label(canonical(package.name), known(package.local))
+    return Finding(
+        severity="warning" if binary.role == "optional" else "error",
+        confidence="high",
+        subject=f"{who} with {beside}",
+        message=f"{binary.path} of {who} needs {names[0]}"
+        + (f" and {'at least ' * (len(names) > 19)}{len(names) - 1} more symbols" if len(names) > 1 else "")
+        + f"{abi}, and no library of the installed {beside} defines them: it was built for another torch.",
+        evidence=[Evidence(f"undefined symbol: {name}", binary.path) for name in names[:3]],
+        fixes=_fixes_of_undefined(package, target, built, known(torch.version), packages),
+    )
+
+
+def _fixes_of_undefined(
+    package: Package, target: Target | None, built: FrameworkBuild | None, version: str | None, packages: Packages
+) -> list[Fix]:
+    if canonical(package.name) not in ("torchvision", "torchaudio", "torchtext"):
+        return list(_fixes(package, target or Target(None, None, None), built, version))
+    from envcheck.rules._importable import same_torch
+
+    return [same_torch(packages)]
 
 
 def _bitsandbytes(package: Package, stack: Stack, built: FrameworkBuild | None, matrix: Matrix) -> Iterator[Result]:

@@ -1,9 +1,9 @@
 """The C library is older than an installed package needs.
 
 What it does
-    Compares the system's glibc with what the installed wheels ask for: the symbol versions measured in their libraries
-    where our tables have them, else the wheel's manylinux tag. Symbol versions that something failed to find are taken
-    as they are.
+    Compares the system's glibc with what the installed packages ask for: the symbol versions in the installed files of
+    the frameworks, each with the file that needs it; else those measured in wheels where our tables have them, else the
+    wheel's manylinux tag. Symbol versions that something failed to find are taken as they are.
 
 Why it fails
     A library that was linked against a newer glibc names the symbol versions that it needs (GLIBC_2.28). A glibc that
@@ -32,7 +32,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Skip, Undecided
-from envcheck.core.snapshot import Userland, known
+from envcheck.core.snapshot import Binary, LibraryNeed, Stack, Userland, known
+from envcheck.rules._binaries import evidence as seen
+from envcheck.rules._binaries import lacks, read_floors
 from envcheck.rules._symbols import OLDEST_GLIBC, Floor, glibc_floor, older_release
 from envcheck.versions import canonical, compare_numbers, numbers
 
@@ -45,6 +47,7 @@ EXPLAINS = ("libstdcxx-too-old",)
 
 
 def check(
+    stack: Stack,
     *,
     system: str | None = None,
     arch: str | None = None,
@@ -65,20 +68,42 @@ def check(
     symbols = [s for s in (libraries.symbols if libraries else ()) if s.upper().startswith("GLIBC_")]
     if symbols:
         yield _missing(symbols, glibc, land)
-    floors = [] if packages is None else list(_floors(packages, arch or "x86_64", glibc, matrix))
+    reported: set[str] = set()
+    for binary, need in lacks(stack, "GLIBC_"):
+        if binary.package not in reported and need.name not in symbols:
+            reported.add(binary.package)
+            yield _lacking(binary, need, glibc, land)
+    read = {} if not stack.binaries else read_floors(stack, "GLIBC", packages)
+    wanted = [floor for name, floor in read.items() if name not in reported]
+    listed = () if packages is None else _floors(packages, arch or "x86_64", glibc, matrix)
+    wanted += [floor for floor in listed if floor.package not in read and floor.package not in reported]
     if glibc is None:
-        demanding = [f for f in floors if compare_numbers(f.need, OLDEST_GLIBC) > 0]
+        demanding = [f for f in wanted if compare_numbers(f.need, OLDEST_GLIBC) > 0]
         if demanding and system == "Linux":
             most = max(demanding, key=lambda f: numbers(f.need))
             yield Undecided(str(most), "os.glibc", f"it needs glibc {most.need}, and the system's glibc is not known")
         return
-    if packages and not floors:
+    if packages and not wanted:
         yield Pass("packages", f"none is known to need more than glibc {glibc}")
-    for floor in floors:
+    for floor in wanted:
         if compare_numbers(floor.need, glibc) > 0:
             yield _too_old(floor, glibc, land, arch or "x86_64", python_version, matrix)
         else:
             yield Pass(str(floor), f"it needs glibc {floor.need}, the system has {glibc}")
+
+
+def _lacking(binary: Binary, need: LibraryNeed, glibc: str | None, land: Userland) -> Finding:
+    version = need.name.partition("_")[2]
+    have = _system(land, glibc) if glibc else "another C library"
+    return Finding(
+        severity="error",
+        confidence="high",
+        subject=f"{binary.package}: {need.name}",
+        message=f"{need.by} of {binary.package} needs {need.name}, which {need.path} does not define: "
+        f"the system has {have}.",
+        evidence=[seen(binary, need)],
+        fixes=[_newer_system(version)],
+    )
 
 
 def _floors(packages: Packages, arch: str, glibc: str | None, matrix: Matrix) -> Iterator[Floor]:

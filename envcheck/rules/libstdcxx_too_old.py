@@ -1,8 +1,8 @@
 """The C++ library is older than a package needs, or an older copy is loaded first.
 
 What it does
-    Reports symbol versions GLIBCXX_ and CXXABI_ that something failed to find, and compares what measured wheels ask
-    for with the newest ones that the system's libstdc++.so.6 defines.
+    Reports symbol versions GLIBCXX_ and CXXABI_ that something failed to find, and compares what the installed files
+    of the frameworks (else wheels that were measured) ask for with what the libstdc++.so.6 that they will load defines.
 
 Why it fails
     libstdc++.so.6 keeps its name and gains symbol versions with each GCC release. A library built with a newer GCC
@@ -30,7 +30,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
-from envcheck.core.snapshot import Userland, known
+from envcheck.core.snapshot import Binary, LibraryNeed, Stack, Userland, known
+from envcheck.rules._binaries import evidence as seen
+from envcheck.rules._binaries import lacks, read_floors
 from envcheck.rules._symbols import Floor, has_all_measured, symbol_floor
 from envcheck.versions import canonical, compare_numbers, numbers
 
@@ -47,6 +49,7 @@ CONDA = ("libstdcxx-ng", "libstdcxx")
 
 
 def check(
+    stack: Stack,
     *,
     system: str | None = None,
     arch: str | None = None,
@@ -65,6 +68,16 @@ def check(
         have, place = _have(land, prefix.lower(), arch or "x86_64", matrix)
         if symbols:
             yield _missing(prefix, symbols, have, place, packages, matrix)
+        for binary, need in lacks(stack, prefix + "_"):
+            if binary.package not in reported and need.name not in symbols:
+                yield _lacking(prefix, binary, need, have, place, matrix)
+                reported.add(binary.package)
+        read = read_floors(stack, prefix, packages) if stack.binaries else {}
+        # What was loaded from a conda environment found its own, newer copy; and what was lacking was said above.
+        for floor in read.values() if packages is None or not any(name in packages for name in CONDA) else ():
+            if have is not None and compare_numbers(floor.need, have) > 0 and floor.package not in reported:
+                yield _too_old(prefix, floor, have, place, matrix)
+                reported.add(floor.package)
         if packages is None or arch not in (None, "x86_64") or any(name in packages for name in CONDA):
             continue
         if have is None:
@@ -76,6 +89,8 @@ def check(
             yield Pass("libstdc++", f"no measured wheel needs more than {prefix}_{have}")
             continue
         for floor in _floors(packages, prefix.lower(), matrix):
+            if floor.package in read:
+                continue
             if compare_numbers(floor.need, have) > 0:
                 if floor.package not in reported:
                     yield _too_old(prefix, floor, have, place, matrix)
@@ -167,6 +182,22 @@ def _missing(
         subject=f"{prefix}_{need}",
         message=f"A library needs {prefix}_{need} of libstdc++{made}, and it was not found: {is_}.",
         evidence=[*(Evidence(f"{symbol} was not found", "loader") for symbol in symbols), *([place] if place else [])],
+        fixes=_fixes(gcc),
+    )
+
+
+def _lacking(
+    prefix: str, binary: Binary, need: LibraryNeed, have: str | None, place: Evidence | None, matrix: Matrix
+) -> Finding:
+    gcc = _gcc(prefix, need.name.partition("_")[2], matrix)
+    ends = f" (it ends at {prefix}_{have})" if have else ""
+    return Finding(
+        severity="error",
+        confidence="high",
+        subject=f"{binary.package}: {need.name}",
+        message=f"{need.by} of {binary.package} needs {need.name} of libstdc++, and {need.path}, "
+        f"which will be loaded, does not define it{ends}.",
+        evidence=[seen(binary, need), *([place] if place else [])],
         fixes=_fixes(gcc),
     )
 

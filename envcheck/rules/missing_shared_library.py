@@ -34,6 +34,8 @@ from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import Stack, Toolkit, known
+from envcheck.facts.libraries import parse_name
+from envcheck.rules._binaries import missing
 from envcheck.rules._cuda_libs import (
     cite,
     fixes_for,
@@ -42,6 +44,7 @@ from envcheck.rules._cuda_libs import (
     needed_files,
     needs_system_cuda,
 )
+from envcheck.rules._importable import SYSTEM_PACKAGES, not_importable, same_torch
 from envcheck.versions import numbers
 
 if TYPE_CHECKING:
@@ -59,17 +62,6 @@ TENSORRT = (
     "torch-tensorrt",
     "tensorrt-llm",
 )
-
-SYSTEM_PACKAGES = {
-    "gl": ("sudo apt-get install libgl1", "or the package opencv-python-headless, which does not need it"),
-    "glib-2": ("sudo apt-get install libglib2.0-0", ""),
-    "gomp": ("sudo apt-get install libgomp1", ""),
-    "sndfile": ("sudo apt-get install libsndfile1", ""),
-    "openblas": ("sudo apt-get install libopenblas0", ""),
-    "mpi": ("sudo apt-get install libopenmpi3", ""),
-    "ibverbs": ("sudo apt-get install libibverbs1", ""),
-}
-"""Debian and Ubuntu packages of libraries that are often missing in small images."""
 
 
 def check(
@@ -89,6 +81,21 @@ def check(
         yield _stub(stub, cuda_builds, sure=bool(cuda_builds) or has_gpu is True)
     if libraries is None:
         return
+    if stack.binaries:
+        yield from not_importable(
+            stack,
+            libraries,
+            packages,
+            lambda stem, names, there, package: _fixes(
+                stem,
+                names,
+                there,
+                next((build for build in cuda_builds if build.package == package), None),
+                libraries,
+                packages,
+                matrix,
+            ),
+        )
     for files in _groups(libraries).values():
         yield _missing(files, cuda_builds, libraries, packages, has_gpu, _asker(stack, files), matrix)
     if has_gpu is False:
@@ -101,7 +108,7 @@ def check(
         if not libraries.complete and _toolkit_has(build, cuda, toolkit, stack):
             yield Pass(str(build), f"a CUDA toolkit {cuda} and its cuDNN are there")
             continue
-        result = _build(build, cuda, named, cuda_builds, libraries, packages, system, has_gpu, matrix)
+        result = _build(build, cuda, named, cuda_builds, libraries, packages, system, has_gpu, stack, matrix)
         if result is not None:
             yield result
 
@@ -147,8 +154,6 @@ def _stub(folder: str, builds: Sequence[FrameworkBuild], *, sure: bool) -> Findi
 
 def _groups(libraries: Libraries) -> dict[str, list[str]]:
     """Missing libraries that one finding is about: CUDA and cuDNN, TensorRT, the driver, each other one by itself."""
-    from envcheck.facts.libraries import parse_name
-
     groups: dict[str, list[str]] = {}
     for file in libraries.missing:
         name = parse_name(file)
@@ -173,8 +178,6 @@ def _missing(
     asker: str | None,
     matrix: Matrix,
 ) -> Finding:
-    from envcheck.facts.libraries import parse_name
-
     stem = ((name := parse_name(files[0])) and name.stem) or ""
     elsewhere = [item for file in files for item in libraries.satisfying(file)]
     tensorrt = stem.startswith("nvinfer") or stem == "nvonnxparser"
@@ -230,8 +233,6 @@ def _cudnn_user(
 
 def _users(files: list[str], builds: Sequence[FrameworkBuild], libraries: Libraries) -> list[FrameworkBuild]:
     """Builds for the CUDA (or cuDNN) that the missing files belong to; those that need the system's come first."""
-    from envcheck.facts.libraries import parse_name
-
     fitting = []
     for build in builds:
         for file in files:
@@ -263,6 +264,8 @@ def _fixes(
                 verify="nvidia-smi",
             )
         ]
+    if stem.startswith(("torch", "c10")):
+        return [same_torch(packages)]
     if elsewhere and elsewhere[0].path:
         folder = elsewhere[0].path.replace("\\", "/").rpartition("/")[0]
         command = f'export LD_LIBRARY_PATH="{folder}:$LD_LIBRARY_PATH"'
@@ -274,11 +277,6 @@ def _fixes(
     if majors:
         cuda = user.cuda_major if user and user.cuda_major in majors else max(majors)
         return fixes_for(user, files, int(cuda or 12), None, libraries, packages, matrix)
-    if stem.startswith(("torch", "c10")):
-        note = (
-            "a library of another torch release: reinstall the package that asks for it, built for the installed torch"
-        )
-        return [Fix(command="", note=note, safety="review")]
     return [
         Fix(
             command="",
@@ -297,16 +295,22 @@ def _build(
     packages: Packages | None,
     system: str | None,
     has_gpu: bool | None,
+    stack: Stack,
     matrix: Matrix,
 ) -> Result | None:
     """Does an installed build find its libraries?"""
-    files, row = needed_files(build, libraries, matrix, windows=system == "Windows")
+    files, row = needed_files(build, libraries, matrix, windows=system == "Windows", stack=stack)
+    lost = {need.name for need in missing(stack, build.package, "plugin")}
     files = [file for file in files if file not in named]
     if not files:
         return None
     absent = [file for file in files if not libraries.satisfying(file)]
     apart = [
-        file for file in files if file not in absent and not any(_reaches(build, i) for i in libraries.satisfying(file))
+        file
+        for file in files
+        if file not in absent
+        and (file in lost or not lost)
+        and not any(_reaches(build, i) for i in libraries.satisfying(file))
     ]
     if not libraries.complete:
         # A list written by hand names what its author saw: what it does not name may be there.
@@ -319,7 +323,8 @@ def _build(
     if has_gpu is None:
         return None
     if absent:
-        return _absent(build, cuda, absent, files, row is not None, builds, libraries, packages, matrix)
+        measured = row is not None or bool(lost.intersection(absent))
+        return _absent(build, cuda, absent, files, measured, builds, libraries, packages, stack, matrix)
     if apart:
         return _apart(build, apart, libraries)
     evidence = cite(matrix, row, "").source if row is not None else "by its kind"
@@ -347,10 +352,16 @@ def _absent(
     builds: Sequence[FrameworkBuild],
     libraries: Libraries,
     packages: Packages | None,
+    stack: Stack,
     matrix: Matrix,
 ) -> Finding:
     wanted = not is_side_framework(build.package, builds)
     evidence = [*build.evidence, Evidence(f"none of {', '.join(absent)} is on disk", "library search")]
+    evidence += [
+        Evidence(f"{need.by} needs {need.name}: {need.why}", "the loader's search, re-enacted")
+        for need in missing(stack, build.package, "plugin")
+        if need.name in absent
+    ]
     are = "are" if len(absent) > 1 else "is"
     return Finding(
         severity="error" if wanted else "warning",

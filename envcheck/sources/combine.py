@@ -19,6 +19,8 @@ def combine(stack: Snapshot, machine: Snapshot) -> Snapshot:
     # An import that worked there says nothing of this machine.
     shipped: Stack = replace(stack.stack, imports=[])
     if not isinstance(shipped.container, str):
+        # What the loader found there says nothing of this machine; what the files ask for does.
+        binaries = [replace(one, missing=[], elsewhere=[], lacking=[], loads=[]) for one in shipped.binaries]
         # A virtual environment meets the C library, and the system's CUDA, of the place it is copied to.
         shipped = replace(
             shipped,
@@ -27,6 +29,7 @@ def combine(stack: Snapshot, machine: Snapshot) -> Snapshot:
             container=machine.stack.container,
             libraries=_libraries(shipped.libraries, machine.stack.libraries),
             cudnn=machine.stack.cudnn,
+            binaries=binaries,
         )
     return Snapshot(
         envcheck=stack.envcheck,
