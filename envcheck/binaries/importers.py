@@ -174,7 +174,10 @@ IMPORTERS: dict[str, Importer] = {
     ),
     "onnxruntime": Importer(
         (),
-        (Step(ORT + "onnxruntime_pybind11_state*.so"),),
+        (
+            Step(ORT + "onnxruntime_pybind11_state*.so"),
+            Step(ORT + "libonnxruntime_providers_shared.so", everywhere=True, optional=True),
+        ),
         {
             "cuda": _ort("cuda"),
             "tensorrt": _ort("tensorrt"),

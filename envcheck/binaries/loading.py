@@ -201,6 +201,13 @@ class Process:
                 return library
         return None
 
+    def find_file(self, path: str) -> Loaded | None:
+        """The library that is loaded from this file, by whatever path."""
+        facts = self.files.look(self.search.absolute(path))
+        if isinstance(facts, int):
+            return None
+        return next((library for library in self.loaded if library.facts.id == facts.id), None)
+
     def dlopen(self, name: str, caller: str | None = None, *, everywhere: bool = False) -> Load:
         """Load a library as ``dlopen`` does.
 
@@ -210,7 +217,7 @@ class Process:
         load = Load(self, name)
         before = len(self.loaded)
         names = {id(library): len(library.names) for library in self.loaded}
-        asking = self.find(caller) if caller else None
+        asking = (self.find(caller) or self.find_file(caller)) if caller else None
         root = self._get(name, asking, load, by_dlopen=True)
         if root:
             self._closure([root], load)
