@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol
 
 BLOCK = 1 << 14
-MAX_BLOCKS = 512
+MAX_BLOCKS = 64
 MAX_PROGRAM_HEADERS = 4096
 MAX_DYNAMIC = 1 << 16
 MAX_SECTIONS = 1 << 16
