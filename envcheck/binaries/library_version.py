@@ -6,8 +6,8 @@ Nothing is executed and nothing searched: each library has a symbol that holds o
 export it as a number; the others have a function that returns a constant, which stands in its first instructions, or
 in those of a function that it calls (cudart). x86-64 and AArch64. Reads some KB whatever the size of the file.
 
-``libcublas`` and cuDNN's front ``libcudnn.so`` (8 and 9) ask another library when they run and so have no version of their own:
-ask ``libcublasLt``, and ``libcudnn_graph`` (9), ``libcudnn_ops`` (9) or ``libcudnn_ops_infer`` (8).
+``libcublas`` and cuDNN's front ``libcudnn.so`` (8 and 9) ask another library when they run and so have no version of
+their own: ask ``libcublasLt``, and ``libcudnn_graph`` (9), ``libcudnn_ops`` (9) or ``libcudnn_ops_infer`` (8).
 """
 
 from __future__ import annotations
