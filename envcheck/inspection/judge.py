@@ -13,7 +13,7 @@ from envcheck.core.report import Evidence, Finding, Fix, Pass, Report, Result, U
 from envcheck.core.snapshot import Snapshot, known
 from envcheck.engine import evaluate, fold, outcome_of, verdict_of
 from envcheck.facts import Facts
-from envcheck.inspection.stack import stack_of
+from envcheck.inspection.stack import missing, stack_of
 from envcheck.inspection.tags import Place
 from envcheck.inspection.tags import judge as judge_tags
 from envcheck.rules import module_of
@@ -102,7 +102,8 @@ def _distinct(findings: list[Finding]) -> list[Finding]:
     """One cause, one finding: the last says most (symbols after tags), the others are evidence for it."""
     by_gpu: dict[str, list[Finding]] = {}
     for one in findings:
-        by_gpu.setdefault(one.subject.partition(" on ")[2], []).append(one)
+        separate = one.subject.partition(" on ")[2] or (one.subject if one.severity == "warning" else "")
+        by_gpu.setdefault(separate, []).append(one)
     for group in by_gpu.values():
         group[-1].evidence = list(dict.fromkeys(item for one in group for item in one.evidence))
     return [group[-1] for group in by_gpu.values()]
@@ -116,11 +117,31 @@ def _judge(found: Inspection, facts: Facts) -> Iterator[tuple[str, Result]]:
     if unread:
         why = f"{unread[0].path[:200]} can't be read: {unread[0].problem}"
         yield "missing-shared-library", Undecided(f"{wheel.name} {wheel.version}", "the wheel's files", why)
+    yield from _missing(found, wheel)
     yield from _tags(wheel, facts)
     yield from _requires_python(wheel, facts)
     yield from _symbols(found, wheel, facts)
     yield from _cpu(found, wheel, facts)
     yield from _gpus(found, wheel, facts)
+
+
+def _missing(found: Inspection, wheel: Wheel) -> Iterator[tuple[str, Result]]:
+    """What only a part of the package needs; the rule itself tells of what all of it needs."""
+    for name, all_fail in missing(found).items():
+        if all_fail:
+            continue
+        files = [library.path for library in found.libraries for need in library.needs if need.name == name]
+        yield (
+            "missing-shared-library",
+            Finding(
+                severity="warning",
+                confidence="medium",
+                subject=f"{wheel.name} {wheel.version}: {name}",
+                message=f"{name} is not found here, which {files[0]} needs: that part of it fails.",
+                evidence=[Evidence(f"{file} needs {name}", TABLE) for file in files[:4]],
+                fixes=[Fix("", f"install the library {name}, where that part is to be used", "review")],
+            ),
+        )
 
 
 def _tags(wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from envcheck.inspection.model import Inspection, Library, Need
@@ -13,7 +13,7 @@ from envcheck.versions import canonical
 
 if TYPE_CHECKING:
     from envcheck.binaries.loading import Load, Process
-    from envcheck.matrix import Matrix
+    from envcheck.matrix import Matrix, Row
 
 DRIVER = ("libcuda.so", "libnvidia-", "libnvcuvid.so", "libnvoptix.so", "nvcuda.dll", "nvml.dll", "nvcuvid.dll")
 """What only the NVIDIA driver brings."""
@@ -25,6 +25,10 @@ BROUGHT_BY = {
     "c10": "torch",
     "libtensorflow_": "tensorflow",
     "libonnxruntime": "onnxruntime",
+    "libnvinfer_plugin": "tensorrt",
+    "libnvonnxparser": "tensorrt",
+    "libcutensor": "cutensor",
+    "libcutensormg": "cutensor",
     "libmkl_": "mkl",
     "libtbb": "tbb",
     "libiomp5": "intel-openmp",
@@ -41,12 +45,29 @@ def resolve_wheel(found: Inspection, matrix: Matrix) -> None:
             inside.setdefault(library.soname.rpartition("/")[2], library.path)
     lower = {name.lower(): path for name, path in inside.items()}
     required = _required(found)
+    majors = _cuda_majors(found, matrix)
     for library in found.libraries:
-        library.needs = [_of_wheel(need, library, inside, lower, required, matrix) for need in library.needs]
+        library.needs = [_of_wheel(need, library, inside, lower, required, majors, matrix) for need in library.needs]
+
+
+def _cuda_majors(found: Inspection, matrix: Matrix) -> set[str]:
+    """CUDA releases whose libraries, by names that only they have, the files need."""
+    majors: set[str] = set()
+    for name in {need.name for library in found.libraries for need in library.needs}:
+        rows = _rows(name, matrix)
+        if len(rows) == 1:
+            majors.add(rows[0]["cuda"])
+    return majors
 
 
 def _of_wheel(
-    need: Need, library: Library, inside: dict[str, str], lower: dict[str, str], required: set[str], matrix: Matrix
+    need: Need,
+    library: Library,
+    inside: dict[str, str],
+    lower: dict[str, str],
+    required: set[str],
+    majors: set[str],
+    matrix: Matrix,
 ) -> Need:
     name = need.name.rpartition("/")[2]
     path = lower.get(name.lower()) if library.format == "pe" else inside.get(name)
@@ -55,7 +76,7 @@ def _of_wheel(
     kind = kind_of(name)
     if kind:
         return Need(name=need.name, where=kind)
-    packages = brought_by(name, matrix)
+    packages = brought_by(name, matrix, majors)
     if not packages:
         return Need(name=need.name, where="system")
     package = next((one for one in packages if one in required), packages[0])
@@ -84,15 +105,19 @@ def kind_of(name: str) -> str:
     return "python" if low.startswith(("libpython", "python3")) else ""
 
 
-def brought_by(name: str, matrix: Matrix) -> list[str]:
-    """Packages that bring a library of this name; of several CUDA releases the newest first."""
-    column = "dll" if name.lower().endswith(".dll") else "soname"
-    rows = matrix.rows("sonames", **{column: name})
+def brought_by(name: str, matrix: Matrix, majors: Collection[str] = ()) -> list[str]:
+    """Packages that bring a library of this name; of several CUDA releases those of ``majors``, the newest first."""
+    rows = _rows(name, matrix)
+    rows = [row for row in rows if row["cuda"] in majors] or rows
     found = [canonical(row["wheel_package"]) for row in reversed(rows) if row["wheel_package"]]
     if not found:
         stem = name.lower()
         found = [package for start, package in BROUGHT_BY.items() if _starts(stem, start)]
     return list(dict.fromkeys(found))
+
+
+def _rows(name: str, matrix: Matrix) -> list[Row]:
+    return matrix.rows("sonames", **{"dll" if name.lower().endswith(".dll") else "soname": name})
 
 
 def _starts(name: str, start: str) -> bool:

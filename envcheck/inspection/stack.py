@@ -39,9 +39,28 @@ def stack_of(found: Inspection, wheel: WheelFile, place: Snapshot) -> Stack:
         builds=[*_builds(found, wheel, packages[0]), *(one for one in there.builds if canonical(one.package) in kept)],
         binaries=[*_binaries(found), *(one for one in there.binaries if canonical(one.package) in kept)],
         libraries=_libraries(found, there.libraries, kept),
-        missing_libraries=[need.name for need in found.missing],
+        missing_libraries=[name for name, all_fail in missing(found).items() if all_fail],
         imports=[],
     )
+
+
+def missing(found: Inspection) -> dict[str, bool]:
+    """What is not on the machine -> whether all extension modules need it; else only a part of the package fails."""
+    by_path = {library.path: library for library in found.libraries}
+    modules = [library for library in found.libraries if library.python_abi] or found.libraries
+    lacking: dict[str, int] = {}
+    for module in modules:
+        seen, queue = {module.path}, [module]
+        names = set()
+        for library in queue:
+            names |= {need.name for need in library.needs if need.where == "missing"}
+            for need in library.needs:
+                if need.where == "wheel" and need.path not in seen and need.path in by_path:
+                    seen.add(need.path)
+                    queue.append(by_path[need.path])
+        for name in names:
+            lacking[name] = lacking.get(name, 0) + 1
+    return {need.name: lacking.get(need.name) == len(modules) for need in found.missing}
 
 
 def _packages(found: Inspection, place: Snapshot) -> list[Package]:

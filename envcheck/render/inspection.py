@@ -88,13 +88,22 @@ class _Page:
             return
         self.heading("GPU code")
         coded.sort(key=lambda library: -library.cuda.fat_binaries if library.cuda else 0)
-        most = len(coded) if self.verbose else MOST_TABLES
-        for library in coded[:most]:
+        alike: dict[str, list[Library]] = {}
+        for library in coded:
             if library.cuda is not None:
-                self.cuda(_name(library.path), library.cuda)
-        for library in coded[most:]:
-            if library.cuda is not None:
-                self.say(f"{_name(library.path)}: {', '.join(_targets(library.cuda))}", "  ", "      ")
+                alike.setdefault(repr((library.cuda.targets, library.cuda.coverage)), []).append(library)
+        groups = list(alike.values())
+        most = len(groups) if self.verbose else MOST_TABLES
+        for place, group in enumerate(groups):
+            shown = _name(group[0].path) + (f" and {len(group) - 1} more files, each" if len(group) > 1 else "")
+            if self.verbose and len(group) > 1:
+                shown = ", ".join(_name(library.path) for library in group) + ": each"
+            if (code := group[0].cuda) is None:
+                continue
+            if place < most:
+                self.cuda(shown, code)
+            else:
+                self.say(f"{shown}: {', '.join(_targets(code))}", "  ", "      ")
         for library in amd:
             targets = ", ".join(f"{target} ({count})" for target, count in sorted(library.amd_targets.items()))
             self.say(f"{_name(library.path)}: AMD {targets}", "  ", "      ")
@@ -116,12 +125,8 @@ class _Page:
                     nothing.append(_span(group))
                 continue
             names = [name for row in group for name in row.gpus[: 1 if len(group) > 2 else 2]]
-            self.say(
-                f"{_span(group):<11} {_percent(first.percent):>5}  {_how(first)}"
-                + (f": {', '.join(names[:6])}" if names else ""),
-                "    ",
-                " " * 23,
-            )
+            columns = f"    {_span(group):<13}{_percent(first.percent):>5}  "
+            self.say(_how(first) + (f": {', '.join(names[:6])}" if names else ""), columns, " " * len(columns))
         if nothing:
             self.say(f"no code for {', '.join(nothing)}", "    ", "      ")
 
