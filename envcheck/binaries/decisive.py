@@ -6,25 +6,33 @@ Paths are relative to site-packages; ``@`` stands for the suffix of an extension
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 IMPORT, PLUGIN, OPTIONAL = "import", "plugin", "optional"
 """Loaded when the package is imported; when the GPU is asked for; for an extra that most do without."""
 
 
-class Decisive(NamedTuple):
+class Decisive:
     """One package."""
 
-    files: tuple[tuple[str, str], ...]
-    """(path, role); of paths that exist in one release and not in another, those that are there count."""
-    after: str = ""
-    """The package that has to be imported before, in the same process."""
-    gpu: bool = False
-    """It may carry GPU code."""
-    steps: str = ""
-    """Its key in :data:`envcheck.binaries.importers.IMPORTERS`, where more than these files is loaded."""
-    symbols: tuple[str, ...] = ()
-    """Beginnings of mangled names that it takes from the package in ``after``: they change between its releases."""
+    __slots__ = ("after", "files", "gpu", "steps", "symbols")
+
+    def __init__(
+        self,
+        files: tuple[tuple[str, str], ...],
+        after: str = "",
+        gpu: bool = False,
+        steps: str = "",
+        symbols: tuple[str, ...] = (),
+    ) -> None:
+        self.files = files
+        """(path, role); of paths that exist in one release and not in another, those that are there count."""
+        self.after = after
+        """The package that has to be imported before, in the same process."""
+        self.gpu = gpu
+        """It may carry GPU code."""
+        self.steps = steps
+        """Its key in :data:`envcheck.binaries.importers.IMPORTERS`, where more than these files is loaded."""
+        self.symbols = symbols
+        """Beginnings of mangled names that it takes from the package in ``after``: they change between its releases."""
 
 
 _TORCH_NAMES = ("_ZN3c10", "_ZNK3c10", "_ZTIN3c10", "_ZTVN3c10", "_ZN2at", "_ZNK2at", "_ZN5torch", "_ZNK5torch",

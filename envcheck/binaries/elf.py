@@ -271,6 +271,13 @@ class ElfFile:
         if self._text_left < 0:
             raise ElfError("the names in the file are too long")
         found, here = b"", at
+        block = self._blocks.get(at // BLOCK) if at >= 0 else None
+        if block is not None:  # most names lie in a block that was read: only they are copied
+            start = at % BLOCK
+            stop = block.find(b"\0", start, start + end - at)
+            if stop >= 0:
+                self._text_left -= stop - start
+                return block[start:stop].decode("utf-8", "replace")
         while here < end:
             part = self._bytes(here, min(end, (here // BLOCK + 1) * BLOCK) - here)
             stop = part.find(b"\0")

@@ -17,6 +17,7 @@ GLIBC = frozenset(("libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "l
 FOLDERS = ("/lib/x86_64-linux-gnu/", "/lib64/", "/usr/lib64/", "/lib/aarch64-linux-gnu/", "/usr/lib/", "/lib/")
 OLDEST = {"GLIBCXX": (3, 4, 19), "CXXABI": (1, 3, 7), "GCC": (4, 8, 0)}
 """CentOS 7: no system that runs today's Python has less."""
+SYSTEM = GLIBC | {"libstdc++.so.6", "libgcc_s.so.1"}
 MAX_FILES = 400
 
 
@@ -76,6 +77,7 @@ class Screen:
         self._heads: dict[str, Head] = {}
         self._system: dict[str, str | None] = {}
         self._defined: dict[str, frozenset[str]] = {}
+        self._fine: set[tuple[str, str]] = set()
 
     def closure(self, root: str, loaded: Iterable[Closure] = ()) -> Closure:
         """Breadth-first as the loader does it. ``loaded``: what is in the process already.
@@ -146,9 +148,11 @@ class Screen:
         return path
 
     def _versions(self, head: Head, loads: dict[str, str]) -> None:
+        fine = self._fine
         for library, versions in head.versions.items():
+            system = library in SYSTEM
             for version, weak in versions:
-                if weak:
+                if weak or (system and (library, version) in fine):
                     continue
                 family, _, text = version.partition("_")
                 if family == "GLIBC" and library in GLIBC:
@@ -160,6 +164,9 @@ class Screen:
                         continue  # of one wheel
                     if version not in self._definitions(path):
                         raise Doubt(f"{version} is not in {library}")
+                    if not path.startswith(FOLDERS):
+                        continue
+                fine.add((library, version))
 
     def _definitions(self, path: str) -> frozenset[str]:
         if path not in self._defined:
@@ -170,22 +177,30 @@ class Screen:
 
 def key(text: str) -> tuple[int, ...]:
     """``2.34`` -> (2, 34); of another text something greater than all versions."""
-    parts = text.split(".")
-    if all(part.isascii() and part.isdigit() and len(part) < 9 for part in parts):
-        return tuple(map(int, parts))
-    return (1 << 30,)
+    known = _KEYS.get(text)
+    if known is None:
+        parts = text.split(".")
+        plain = all(part.isascii() and part.isdigit() and len(part) < 9 for part in parts)
+        known = _KEYS[text] = tuple(map(int, parts)) if plain else (1 << 30,)
+    return known
+
+
+_KEYS: dict[str, tuple[int, ...]] = {}
 
 
 def floors(heads: Iterable[Head]) -> dict[str, str]:
     """The highest GLIBC_, GLIBCXX_ and CXXABI_ that must be defined, each with the file that asks for it first."""
-    highest: dict[str, tuple[tuple[int, ...], str, str]] = {}
+    asked: dict[str, str] = {}
     for head in heads:
         for versions in head.versions.values():
             for version, weak in versions:
-                family, _, text = version.partition("_")
-                if weak or family not in ("GLIBC", "GLIBCXX", "CXXABI"):
-                    continue
-                number = key(text)
-                if number[0] < 1 << 30 and number > highest.get(family, ((), "", ""))[0]:
-                    highest[family] = number, version, head.path
+                if not weak:
+                    asked.setdefault(version, head.path)
+    highest: dict[str, tuple[tuple[int, ...], str, str]] = {}
+    for version, path in asked.items():
+        family, _, text = version.partition("_")
+        if family in ("GLIBC", "GLIBCXX", "CXXABI"):
+            number = key(text)
+            if number[0] < 1 << 30 and number > highest.get(family, ((), "", ""))[0]:
+                highest[family] = number, version, path
     return {version: path for _, version, path in highest.values()}
