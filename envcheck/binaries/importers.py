@@ -3,8 +3,6 @@
 Read in the packages' own sources and wheels in November 2026; each row says where.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -9,8 +9,6 @@ No Python code of a package runs: what it does is re-enacted from the data. A pa
 imported by opening its extension modules with :meth:`Process.dlopen`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

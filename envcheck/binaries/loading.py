@@ -20,8 +20,6 @@ Written after glibc 2.31 to 2.42 (``elf/dl-load.c``, ``dl-deps.c``, ``dl-cache.c
 architecture, the ISA marks of ELF notes, and what constructors of libraries load themselves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -85,7 +83,7 @@ class Load:
 
     __slots__ = ("name", "needs", "new", "process", "scope")
 
-    def __init__(self, process: Process, name: str) -> None:
+    def __init__(self, process: "Process", name: str) -> None:
         self.process, self.name = process, name
         self.needs: list[Need] = []
         self.scope: list[Loaded] = []

@@ -1,7 +1,5 @@
 """Where a dynamic loader looks for one name: the steps of glibc (``_dl_map_object``) and of musl (``load_library``)."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Collection, Iterator
@@ -22,7 +20,7 @@ class Loaded:
 
     __slots__ = ("facts", "folders", "names", "needs", "parent", "path", "scope")
 
-    def __init__(self, path: str, facts: Facts, parent: Loaded | None) -> None:
+    def __init__(self, path: str, facts: Facts, parent: "Loaded | None") -> None:
         self.path, self.facts = path, facts
         self.parent = parent
         """The library whose need made the loader load this one; None: dlopen or the start of the program."""
