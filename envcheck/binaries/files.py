@@ -11,6 +11,7 @@ import errno
 import os
 
 from envcheck.binaries.elf import (
+    BLOCK,
     DF_1_NODEFLIB,
     DF_1_PIE,
     DT_AUXILIARY,
@@ -121,7 +122,8 @@ class Files:
     def read(self, path: str, limit: int = MAX_READ) -> bytes:
         """At most ``limit`` bytes from the start. Raises OSError."""
         with open(self.here(path), "rb") as file:
-            return file.read(limit)
+            # Python reserves as much as is asked for.
+            return file.read(min(limit, os.fstat(file.fileno()).st_size or BLOCK))
 
     def is_folder(self, path: str) -> bool:
         known = self._folders.get(path)
