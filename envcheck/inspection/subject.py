@@ -131,8 +131,8 @@ def _drop_texts(found: Inspection) -> None:
     texts = [one for one in found.libraries if not one.format and one.problem == NOT_COMPILED]
     if texts:
         found.libraries = [one for one in found.libraries if one not in texts]
-        more = f" and {len(texts) - 1} more are" if len(texts) > 1 else " is"
-        found.notes.append(f"{texts[0].path[:200]}{more} named like a library and hold other things")
+        others = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+        found.notes.append(f"named like a library, but none: {texts[0].path[:200]}{others}")
 
 
 NOT_COMPILED = "not a Mach-O file"

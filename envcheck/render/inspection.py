@@ -170,7 +170,8 @@ class _Page:
             return
         self.heading("lowest system")
         for family, floor in found.symbols.items():
-            self.say(f"{family}_{floor.version}" + (f" ({_name(floor.file)})" if found.kind != "library" else ""))
+            file = f" ({_name(floor.file)})" if found.kind != "library" else ""
+            self.say(f"{family}_{floor.version}{file}", "  ", "      ")
         if found.distributions:
             self.say(f"on {', '.join(found.distributions)} and newer", "  ", "     ")
         elif any(library.arch in (["x86_64"], ["aarch64"]) for library in found.libraries):
