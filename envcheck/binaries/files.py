@@ -30,6 +30,7 @@ MAX_LINKS = 40
 GNU_ABIS = (0, 3)
 CHECKED_ABIS = ("x86_64", "i686", "aarch64", "ppc64le")
 MAX_READ = 1 << 24
+MAX_NEEDS = 4096
 
 
 Needs = dict[str, list[tuple[str, bool]]]
@@ -227,6 +228,8 @@ def take(facts: Facts, file: ElfFile) -> None:
                 facts.rpath = text
             else:
                 facts.runpath = text
+        if len(facts.needs) > MAX_NEEDS:
+            raise ElfError("it needs more libraries than any real file does")
         if facts.runpath is not None:
             facts.rpath = None
         facts.interpreter = file.interpreter

@@ -29,6 +29,7 @@ from envcheck.binaries.ldso import INTERPRETERS, Loader, expand
 from envcheck.binaries.search import Loaded, Search
 
 MAX_LIBRARIES = 5000
+MAX_NEEDS = 100_000
 MUSL_ITSELF = ("c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet.")
 """Names behind "lib" that musl holds to be itself."""
 
@@ -295,7 +296,7 @@ class Process:
         load.scope = scope
         seen = set(map(id, scope))
         at = 0
-        while at < len(scope) and len(scope) < MAX_LIBRARIES:
+        while at < len(scope) and len(scope) < MAX_LIBRARIES and len(load.needs) < MAX_NEEDS:
             library = scope[at]
             fresh, filters = not library.needs, 0
             for tag, name in library.facts.needs:

@@ -229,3 +229,13 @@ def test_processes_of_damaged_libraries(tmp_path: Path) -> None:
         _ = load.error, load.missing, load.elsewhere, load.lacking_versions
         undefined_symbols(load)
         Process(Files(str(tmp_path))).dlopen(f"/{seed % 50}/{names[1]}")
+
+
+def test_a_file_that_needs_everything(tmp_path: Path) -> None:
+    """Sixty thousand needs: no long search, no memory."""
+    path = tmp_path / "liball.so"
+    path.write_bytes(made_elf.library("liball.so", tuple(f"lib{n}.so" for n in range(60_000))))
+    begun = time.process_time()
+    load = Process(Files()).dlopen(str(path))
+    assert "more libraries" in (load.error or "")
+    assert time.process_time() - begun < 2
