@@ -183,6 +183,7 @@ def cite(matrix, source: str) -> str:  # type: ignore[no-untyped-def]
 def schema_pages() -> Iterator[tuple[Path, str]]:
     import envcheck
     from envcheck.core.snapshot.codec import json_schema
+    from envcheck.inspection.model import inspection_schema
     from envcheck.matrix.schema import answer_schema, matrix_schema
     from envcheck.render.json import report_schema
 
@@ -196,6 +197,7 @@ def schema_pages() -> Iterator[tuple[Path, str]]:
         "snapshot": json_schema(),
         "report": report_schema(),
         "answer": answer_schema(),
+        "inspection": inspection_schema(),
         "matrix": matrix_schema(),
     }
     for name, schema in schemas_of.items():

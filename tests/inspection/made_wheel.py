@@ -1,4 +1,4 @@
-"""Wheels and libraries made by hand: an ELF file with any sections, fat binaries with any targets, a wheel around them."""
+"""Wheels and libraries made by hand: an ELF file with any sections, fat binaries with any targets, a wheel."""
 
 from __future__ import annotations
 
@@ -106,4 +106,7 @@ KERNELS = {
 }
 """A package of CUDA kernels: an extension module, and a library with GPU code beside it."""
 
-METADATA = "Requires-Python: >=3.11\nRequires-Dist: torch==2.6.0\nRequires-Dist: nvidia-cublas-cu12 (>=12)\nRequires-Dist: pytest; extra == 'test'"
+METADATA = """Requires-Python: >=3.11
+Requires-Dist: torch==2.6.0
+Requires-Dist: nvidia-cublas-cu12 (>=12)
+Requires-Dist: pytest; extra == 'test'"""

@@ -60,14 +60,16 @@ def said(report: Report) -> dict[str, str]:
 
 def test_what_it_is(kernels: Path, matrix: Matrix) -> None:
     found = inspect(str(kernels), matrix)
-    assert found.kind == "wheel" and found.distribution is not None
+    assert found.kind == "wheel"
+    assert found.distribution is not None
     assert (found.distribution.name, found.distribution.version) == ("kernels", "1.0")
     assert found.distribution.tags == ["cp311-cp311-manylinux_2_28_x86_64"]
     assert found.distribution.requires == ["torch==2.6.0", "nvidia-cublas-cu12 (>=12)"]
     module, library = found.libraries
     assert (module.format, module.system, module.arch) == ("elf", "Linux", ["x86_64"])
     assert (module.python_abi, module.search, library.soname) == ("cp311", ["$ORIGIN/lib"], "libkernels.so")
-    assert library.cpu_level == "x86-64-v3" and module.cpu_level is None
+    assert library.cpu_level == "x86-64-v3"
+    assert module.cpu_level is None
     assert "named like a library" in found.notes[0]
 
 
@@ -86,15 +88,17 @@ def test_needs(kernels: Path, matrix: Matrix) -> None:
 
 def test_gpu_code_is_counted_by_fat_binaries(kernels: Path, matrix: Matrix) -> None:
     code = inspect(str(kernels), matrix).libraries[1].cuda
-    assert code is not None and code.fat_binaries == 3
+    assert code is not None
+    assert code.fat_binaries == 3
     assert code.targets == {"compute_80 (PTX 8.4)": 1, "sm_75": 1, "sm_80": 3, "sm_90a": 1}
     rows = {row.capability: row for row in code.coverage}
     assert (rows["7.5"].machine_code, rows["7.5"].ptx, rows["7.5"].none) == (1, 0, 2)
     assert (rows["8.9"].machine_code, rows["8.9"].percent) == (3, 100.0)
     assert (rows["9.0"].machine_code, rows["9.0"].ptx, rows["9.0"].none) == (1, 1, 1)
     assert (rows["12.0"].machine_code, rows["12.0"].ptx, rows["12.0"].driver_cuda) == (0, 1, "12.4")
-    assert rows["7.0"].none == 3 and rows["8.0"].gpus
-    assert [(one.targets, one.count) for one in code.sets][0][1] == 1
+    assert rows["7.0"].none == 3
+    assert rows["8.0"].gpus
+    assert next((one.targets, one.count) for one in code.sets)[1] == 1
 
 
 def test_floors_leave_weak_versions_out(kernels: Path, matrix: Matrix) -> None:
@@ -131,8 +135,10 @@ def test_json_and_back(kernels: Path, matrix: Matrix) -> None:
     found = inspect(str(kernels), matrix)
     found.report = verdict(kernels, matrix)
     again = msgspec.json.decode(msgspec.json.encode(found), type=Inspection)
-    assert again.libraries == found.libraries and again.report is not None
-    assert again.report.verdict == found.report.verdict and again.schema == 1
+    assert again.libraries == found.libraries
+    assert again.report is not None
+    assert again.report.verdict == found.report.verdict
+    assert again.schema == 1
 
 
 def test_stored_members_read_the_same(tmp_path: Path, kernels: Path, matrix: Matrix) -> None:
@@ -145,7 +151,8 @@ def test_stored_members_read_the_same(tmp_path: Path, kernels: Path, matrix: Mat
 
 def test_it_works_there(kernels: Path, matrix: Matrix) -> None:
     report = verdict(kernels, matrix)
-    assert said(report) == {} and report.verdict == "ok", [one for one in report.outcomes if one.missing]
+    assert said(report) == {}
+    assert report.verdict == "ok", [one for one in report.outcomes if one.missing]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +194,8 @@ def test_it_does_not_work_there(kernels: Path, matrix: Matrix, changes: dict[str
     assert report.verdict == "problem"
     assert words in said(report)[rule]
     outcome = next(one for one in report.outcomes if one.rule == rule)
-    assert outcome.status == "fail" and outcome.findings >= 1
+    assert outcome.status == "fail"
+    assert outcome.findings >= 1
 
 
 def test_ptx_serves_a_newer_gpu_with_a_newer_driver(kernels: Path, matrix: Matrix) -> None:
@@ -213,10 +221,12 @@ def test_what_is_installed_there_and_satisfies_it_is_judged_too(kernels: Path, m
     new = {"version": "580.65.06", "cuda": "13.0"}
     there = verdict(kernels, matrix, gpus=b200, driver=new, packages={"torch": "2.6.0+cu124", "numpy": "1.20"})
     packages = there.snapshot.stack.packages
-    assert isinstance(packages, list) and {one.name for one in packages} == {"kernels", "torch"}
+    assert isinstance(packages, list)
+    assert {one.name for one in packages} == {"kernels", "torch"}
     assert any(one.subject.startswith("torch 2.6.0+cu124") for one in there.findings)
     pinned = verdict(kernels, matrix, packages={"torch": "2.1.0"}).snapshot.stack.packages
-    assert isinstance(pinned, list) and [one.version for one in pinned if one.name == "torch"] == ["2.6.0"]
+    assert isinstance(pinned, list)
+    assert [one.version for one in pinned if one.name == "torch"] == ["2.6.0"]
 
 
 def test_ignored_findings_do_not_count(kernels: Path, matrix: Matrix) -> None:
@@ -225,7 +235,8 @@ def test_ignored_findings_do_not_count(kernels: Path, matrix: Matrix) -> None:
     place = Snapshot.from_facts({**SERVER, "python": "3.12"})
     with source:
         report = judge(found, wheel, place, matrix, ignore=("python-unsupported",))
-    assert report.verdict == "ok" and [one.rule for one in report.ignored] == ["python-unsupported"]
+    assert report.verdict == "ok"
+    assert [one.rule for one in report.ignored] == ["python-unsupported"]
 
 
 def test_what_can_not_be_read_leaves_it_open(tmp_path: Path, matrix: Matrix) -> None:
