@@ -204,6 +204,8 @@ def schema_pages() -> Iterator[tuple[Path, str]]:
         yield schemas / f"{name}.schema.json", json.dumps(schema, indent=1, sort_keys=True) + "\n"
         text += f"## {schema['title']}\n\n"
         for part, definition in sorted(schema.get("$defs", {}).items()):
+            if name == "inspection" and schemas_of["report"]["$defs"].get(part) == definition:
+                continue  # of the report that it may hold
             fields = definition.get("properties", {})
             about = (definition.get("description") or "").partition("\n")[0]
             text += f"### {name}: {part}\n\n{about}\n\n"
