@@ -207,7 +207,7 @@ def files() -> Iterator[Case]:
         yield Case("file", f"{path.strip('/').replace('/', '-')}-{damage}", {}, lost, "", damage=(path, damage))
     for path, lost in PROBE_OF.items():
         name = f"{path.strip('/').replace('/', '-')}-hang"
-        yield Case("file", name, {}, lost, "gave no answer", damage=(path, "hang"), seconds=4.0)
+        yield Case("file", name, {}, lost, "gave no answer", smi=False, damage=(path, "hang"), seconds=4.0)
 
 
 MODULES = ("fine", "hang", "ignore-term-and-hang", "block-every-signal-and-hang", "abort", "segv", "exit", "exit-1",
