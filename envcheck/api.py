@@ -24,12 +24,17 @@ IMPORT_TIMEOUT = 120.0
 
 
 def snapshot(
-    *, imports: bool = False, timeout: float | None = None, progress: Callable[[str], None] | None = None
+    *,
+    imports: bool = False,
+    timeout: float | None = None,
+    progress: Callable[[str], None] | None = None,
+    gpu_code: bool = False,
 ) -> Snapshot:
     """This machine and the stack of this interpreter. Never raises for what is broken here: that becomes facts.
 
     ``imports``: import each installed framework, in a process of its own; ``timeout`` in seconds, by default 20, with
-    imports 120. ``CONDA_OVERRIDE_CUDA``, ``CONDA_OVERRIDE_GLIBC`` and ``UV_CUDA_DRIVER_VERSION`` are honoured; see
+    imports 120. ``gpu_code``: read the GPU code of the frameworks also where no NVIDIA GPU is (for another machine).
+    ``CONDA_OVERRIDE_CUDA``, ``CONDA_OVERRIDE_GLIBC`` and ``UV_CUDA_DRIVER_VERSION`` are honoured; see
     ``assumed`` of the snapshot.
     """
     import time
@@ -40,7 +45,9 @@ def snapshot(
     if timeout is None:
         timeout = IMPORT_TIMEOUT if imports else TIMEOUT
     deadline = time.monotonic() + timeout
-    found = collect(Host(deadline=deadline), deadline=deadline, imports=imports, progress=progress)
+    host = Host(deadline=deadline)
+    host.thorough = gpu_code
+    found = collect(host, deadline=deadline, imports=imports, progress=progress)
     if any(name in os.environ for name in ("CONDA_OVERRIDE_CUDA", "CONDA_OVERRIDE_GLIBC", "UV_CUDA_DRIVER_VERSION")):
         from envcheck.assume import from_environment
 
@@ -88,7 +95,7 @@ def check(
         matrix = Matrix.load()
     if snapshot is None:
         snapshot = combine(
-            resolve(stack, imports=imports, timeout=timeout, progress=progress),
+            resolve(stack, imports=imports, timeout=timeout, progress=progress, gpu_code=bool(assume or machine)),
             resolve(machine, timeout=timeout, progress=progress) if machine != stack else None,
         )
     if isinstance(select, str):
@@ -109,15 +116,16 @@ def resolve(
     imports: bool = False,
     timeout: float | None = None,
     progress: Callable[[str], None] | None = None,
+    gpu_code: bool = False,
 ) -> Snapshot:
-    """A snapshot from any source; None and ``"here"`` are this machine, with import tests where they are asked for.
+    """A snapshot from any source; None and ``"here"`` are this machine. Options as for :func:`snapshot`.
 
     Raises :class:`envcheck.SnapshotError`, and TypeError for what is no source.
     """
     if isinstance(source, Snapshot):
         return source
     if source is None or source == "here":
-        return _here(imports=imports, timeout=timeout, progress=progress)
+        return _here(imports=imports, timeout=timeout, progress=progress, gpu_code=gpu_code)
     if isinstance(source, Mapping):
         return Snapshot.from_facts(source)
     if not isinstance(source, str | os.PathLike):

@@ -40,7 +40,7 @@ def run(output: str, timeout: float | None, imports: bool = False) -> int:
 
     limit = None if timeout is None else seconds(timeout)
     with Progress() as progress:
-        found = api.snapshot(imports=imports, timeout=limit, progress=progress)
+        found = api.snapshot(imports=imports, timeout=limit, progress=progress, gpu_code=True)
     text = found.to_json() + "\n"
     if output == "-":
         from envcheck.render.json import escape

@@ -29,7 +29,7 @@ def probe(host: Host, log: Log, packages: list[Package] | Absent | Unknown) -> l
         location = known(package.location)
         if package.name in DECISIVE and location is not None and known(package.version) is not None:
             sites.setdefault(location, {})[package.name] = None
-    code = "code" if getattr(host, "thorough", False) or any(map(host.exists, SIGNS)) else "no-code"
+    code = "code" if host.thorough or any(map(host.exists, SIGNS)) else "no-code"
     found: list[Binary] = []
     for site, names in sites.items():
         with log.attempt("binaries", site) as attempt:

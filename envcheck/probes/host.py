@@ -55,6 +55,8 @@ class Host:
     def __init__(self, env: Mapping[str, str] | None = None, deadline: float | None = None) -> None:
         self.env: Mapping[str, str] = os.environ if env is None else env
         self.platform = sys.platform
+        self.thorough = False
+        """Somebody asks for facts that matter on other machines."""
         self.deadline = deadline
         """``time.monotonic()`` value after which nothing is started or waited for any more."""
 

@@ -5,17 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from envcheck.core.report import Evidence
+from envcheck.core.report import Evidence, Finding, Fix
 from envcheck.core.snapshot import Binary, LibraryNeed, Stack
-from envcheck.versions import canonical, numbers
+from envcheck.versions import canonical, compare_numbers, numbers
 
 if TYPE_CHECKING:
     from envcheck.facts.basics import Packages
-    from envcheck.facts.libraries import Libraries
+    from envcheck.facts.libraries import Found, Libraries
     from envcheck.rules._symbols import Floor
 
 DRIVER = ("libcuda.so", "libnvidia-ml.so", "libnvcuvid.so", "libnvidia-")
 """They come with the driver: without one no GPU is there either, and the rules on drivers speak of it."""
+
+CUDA = (
+    "libcublas",
+    "libcufft",
+    "libcurand",
+    "libcusolver",
+    "libcusparse",
+    "libcudart",
+    "libnvrtc",
+    "libnvJitLink",
+    "libnccl",
+)
+"""Beginnings of the names of CUDA's libraries; cuDNN has a rule of its own."""
 
 
 def of(stack: Stack, package: str, *roles: str) -> list[Binary]:
@@ -72,3 +85,52 @@ def evidence(binary: Binary, need: LibraryNeed) -> Evidence:
     if need.why:
         return Evidence(f"{need.name}: {need.why}", need.by or binary.path)
     return Evidence(f"{need.by or binary.path} asks for {need.name}", need.path or binary.path)
+
+
+def at(libraries: Libraries, file: str) -> Found | None:
+    """The library of this path, which may be relative to site-packages."""
+    for item in libraries.found:
+        if item.path is not None and (item.path == file or item.path.endswith("/" + file)):
+            return item
+    return None
+
+
+def loaded(stack: Stack, package: str, start: str) -> list[str]:
+    """Files that this package would load for libraries whose names begin so."""
+    return list(
+        dict.fromkeys(
+            need.path
+            for one in of(stack, package, "import", "plugin")
+            for need in one.loads
+            if need.name.startswith(start)
+        )
+    )
+
+
+def finds_all(stack: Stack, package: str) -> bool:
+    """Its GPU files were looked at on this machine, and the loader finds everything."""
+    read = of(stack, package, "plugin") or of(stack, package, "import")
+    return any(one.loads for one in read) and not any(one.missing or isinstance(one.error, str) for one in read)
+
+
+def displaced(stack: Stack, libraries: Libraries) -> Iterator[Finding]:
+    """CUDA libraries of another place that come before those which a package was shipped with."""
+    said = set()
+    for binary in stack.binaries:
+        for need in binary.elsewhere if binary.role != "optional" else ():
+            got, meant = at(libraries, need.path), at(libraries, need.why)
+            if not need.name.startswith(CUDA) or need.name in said or need.step != "library-path":
+                continue
+            said.add(need.name)
+            versions = [item.version if item is not None else None for item in (got, meant)]
+            older = bool(versions[0] and versions[1] and compare_numbers(versions[0], versions[1]) < 0)
+            have, own = (f" ({version})" if version else "" for version in versions)
+            yield Finding(
+                severity="warning" if older else "info",
+                confidence="medium",
+                subject=f"{binary.package}: {need.name}",
+                message=f"{binary.package} will load {need.path}{have}, because LD_LIBRARY_PATH names its folder, "
+                f"and not {need.why}{own}, which came with it.",
+                evidence=[Evidence(f"{need.by} needs {need.name}", "the loader's search, re-enacted")],
+                fixes=[Fix("unset LD_LIBRARY_PATH", f"{binary.package} finds its own libraries without it", "review")],
+            )

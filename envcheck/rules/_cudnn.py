@@ -47,7 +47,7 @@ class Have(Struct, frozen=True):
     major: int
     version: str | None
     place: str
-    """``wheel``, ``system``, ``conda``, ``torch`` or ``stated``."""
+    """``wheel``, ``system``, ``conda``, ``torch``, ``stated`` or ``loaded`` (what its files get from the loader)."""
     label: str
     evidence: Evidence
 

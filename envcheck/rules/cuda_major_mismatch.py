@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import FileClash, Stack, Toolkit, known
+from envcheck.rules._binaries import displaced, finds_all
 from envcheck.rules._cuda_libs import cite, fixes_for, is_side_framework, needed_files, needs_system_cuda
 from envcheck.versions import canonical, numbers
 
@@ -63,6 +64,8 @@ def check(
         yield from _overwritten(packages, known(stack.clashes) or [], matrix)
     if libraries is None:
         return
+    if stack.binaries and has_gpu is not False:
+        yield from displaced(stack, libraries)
     there = _There(libraries, toolkit, visible_gpus)
     explained: set[int] = set()
     windows = system == "Windows"
@@ -76,6 +79,9 @@ def check(
             continue
         if cuda is not None:
             side = is_side_framework(build.package, cuda_builds)
+            if stack.binaries and finds_all(stack, build.package):
+                yield Pass(str(build), "the loader finds every library that its files need")
+                continue
             yield from _build(build, cuda, there, side, packages, windows, matrix)
         elif needs_system_cuda(build) and not explained:
             missing = f"packages.{build.package}"

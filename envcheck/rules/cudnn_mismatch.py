@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import Stack
+from envcheck.rules._binaries import at, loaded
 from envcheck.rules._cuda_libs import is_side_framework
 from envcheck.rules._cudnn import Have, Need, haves, needs, on_library_path, release_of
 from envcheck.versions import compare_numbers, numbers
@@ -76,7 +77,9 @@ def check(
     for need in wanted:
         if need.major not in missing:
             side = is_side_framework(need.package, cuda_builds)
-            yield from _judge(need, there, before, side, libraries is not None and libraries.complete)
+            real = _really(need, stack, libraries)
+            all_there = there if real is None else [real, *there]
+            yield from _judge(need, all_there, real or before, side, libraries is not None and libraries.complete)
     if cuda_builds:
         yield from _gpus(there, visible_gpus, matrix)
 
@@ -201,6 +204,20 @@ def _judge(need: Need, there: list[Have], before: Have | None, side: bool, compl
         yield Pass(need.who, f"{loaded.label} is not older than {need.minimum}")
     else:
         yield _too_old(need, loaded)
+
+
+def _really(need: Need, stack: Stack, libraries: Libraries | None) -> Have | None:
+    """The cuDNN that the loader takes for this package's files; None where that was not read."""
+    if not stack.binaries or libraries is None:
+        return None
+    for file in loaded(stack, need.package, "libcudnn.so."):
+        item = at(libraries, file)
+        version = item.version if item is not None else None
+        major = numbers(file.rpartition(".so.")[2] or "0")[0]
+        label = f"cuDNN {version or major} ({file})"
+        asks = Evidence(f"{need.package} loads {file}", "the loader's search, re-enacted")
+        return Have(major, version, "loaded", label, asks)
+    return None
 
 
 def _loaded(need: Need, fitting: list[Have], before: Have | None) -> Have | None:

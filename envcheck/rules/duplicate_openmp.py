@@ -2,7 +2,8 @@
 
 What it does
     Looks for combinations of OpenMP runtimes that are known to abort or hang: two copies of Intel's libiomp5md.dll on
-    Windows (conda's MKL and torch's own), and two of libomp or libiomp5 on macOS.
+    Windows (conda's MKL and torch's own), two of libomp or libiomp5 on macOS, and on Linux two of them that the files
+    of two installed frameworks load.
 
 Why it fails
     Each copy starts its own pool of threads and keeps its own state. Intel's runtime notices the other one and aborts;
@@ -30,6 +31,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
+from envcheck.core.snapshot import Stack
 
 if TYPE_CHECKING:
     from envcheck.facts.basics import Packages
@@ -47,12 +49,15 @@ BRINGERS = {
 
 
 def check(
+    stack: Stack,
     *,
     system: str | None = None,
     libraries: Libraries | None = None,
     packages: Packages | None = None,
     env: dict[str, str] | None = None,
 ) -> Iterator[Result]:
+    if system == "Linux" and stack.binaries:
+        yield from _brought(stack)
     if system not in BRINGERS or libraries is None:
         return
     if not libraries.listed:
@@ -70,6 +75,35 @@ def check(
         yield _finding(list(places.values()), system, packages, env or {})
     elif places:
         yield Pass(copies[0].file, "the only OpenMP runtime of its kind")
+
+
+def _brought(stack: Stack) -> Iterator[Result]:
+    """Linux: what the files that are loaded by imports bring themselves. Copies of libgomp live together."""
+    found: dict[str, str] = {}
+    for binary in stack.binaries:
+        for need in binary.loads if binary.role == "import" else ():
+            if need.name.startswith(("libiomp5", "libomp.", "libomp-")):
+                found.setdefault(need.path, binary.package)
+    if len(found) < 2 or len(set(found.values())) < 2:
+        return
+    (first, one), (second, other) = list(found.items())[:2]
+    yield Finding(
+        severity="warning",
+        confidence="medium",
+        subject=f"{one} and {other}",
+        message=f"{one} loads {first} and {other} loads {second}: a process that imports both has two OpenMP runtimes "
+        "of LLVM's kind, and aborts with OMP: Error #15 or computes with twice the threads.",
+        evidence=[
+            Evidence(f"{package} loads {file}", "the loader's search, re-enacted") for file, package in found.items()
+        ],
+        fixes=[
+            Fix(
+                command="conda install -c conda-forge --override-channels pytorch numpy scipy scikit-learn",
+                note="packages of one channel share one OpenMP runtime; or keep the two in separate processes",
+                safety="review",
+            )
+        ],
+    )
 
 
 def _finding(copies: list[Found], system: str, packages: Packages | None, env: dict[str, str]) -> Finding:
