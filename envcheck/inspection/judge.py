@@ -284,6 +284,10 @@ def _cpu(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, R
     subject = f"{wheel.name} {wheel.version}"
     if row is None or row["level"] == "1":
         return
+    level = known(facts.snapshot.machine.cpu.level)
+    if level and (library.cpu_level or "") <= level:
+        yield "cpu-isa-missing", Pass(subject, f"the CPU has {level}")
+        return
     if not isinstance(flags, CpuFlags):
         why = f"{library.path} is marked {library.cpu_level}, and the CPU's instructions are not known"
         yield "cpu-isa-missing", Undecided(subject, "cpu.flags", why)

@@ -92,7 +92,7 @@ class Library(Struct, kw_only=True):
 
     path: str
     format: str = ""
-    """``elf``, ``pe``, ``mach-o`` or ``fatbin`` (GPU code alone)."""
+    """``elf``, ``pe``, ``mach-o``; ``fatbin`` and ``cubin``: GPU code alone."""
     system: str = ""
     """``Linux``, ``Windows`` or ``Darwin``."""
     arch: list[str] = field(default_factory=list)
@@ -135,6 +135,8 @@ class Wheel(Struct, kw_only=True):
     requires_python: str | None = None
     requires: list[str] = field(default_factory=list)
     """Requires-Dist, without what only extras ask for."""
+    optional: dict[str, str] = field(default_factory=dict)
+    """What only extras ask for: name of the package -> the first such extra."""
 
 
 class Inspection(Struct, kw_only=True):

@@ -27,6 +27,10 @@ HEADS = (b"\x7fELF", b"MZ", MAGIC, *THIN, b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xb
 """First bytes of what is read: ELF, PE, bare fat binaries, Mach-O thin and universal."""
 
 
+CUBIN = "machine-190"
+"""EM_CUDA: machine code of a GPU, by itself in an ELF file."""
+
+
 def is_library(head: bytes) -> bool:
     """Do the first bytes look like one of the formats that are read?"""
     return head.startswith(HEADS)
@@ -66,6 +70,9 @@ def _elf(source: Source, found: Library, matrix: Matrix) -> None:
     from envcheck.versions import compare_numbers
 
     file = ElfFile(source)
+    if file.machine == CUBIN:
+        found.format = "cubin"
+        return
     found.format, found.system, found.arch = "elf", "Linux", [file.machine]
     found.soname = file.soname
     found.search = file.runpath or file.rpath

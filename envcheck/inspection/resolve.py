@@ -45,9 +45,13 @@ def resolve_wheel(found: Inspection, matrix: Matrix) -> None:
             inside.setdefault(library.soname.rpartition("/")[2], library.path)
     lower = {name.lower(): path for name, path in inside.items()}
     required = _required(found)
+    optional = found.distribution.optional if found.distribution else {}
     majors = _cuda_majors(found, matrix)
     for library in found.libraries:
-        library.needs = [_of_wheel(need, library, inside, lower, required, majors, matrix) for need in library.needs]
+        library.needs = [
+            _of_wheel(need, lower if library.format == "pe" else inside, required, optional, majors, matrix)
+            for need in library.needs
+        ]
 
 
 def _cuda_majors(found: Inspection, matrix: Matrix) -> set[str]:
@@ -62,15 +66,14 @@ def _cuda_majors(found: Inspection, matrix: Matrix) -> set[str]:
 
 def _of_wheel(
     need: Need,
-    library: Library,
     inside: dict[str, str],
-    lower: dict[str, str],
     required: set[str],
+    optional: dict[str, str],
     majors: set[str],
     matrix: Matrix,
 ) -> Need:
     name = need.name.rpartition("/")[2]
-    path = lower.get(name.lower()) if library.format == "pe" else inside.get(name)
+    path = inside.get(name) or inside.get(name.lower())
     if path is not None:
         return Need(name=need.name, where="wheel", path=path)
     kind = kind_of(name)
@@ -79,10 +82,11 @@ def _of_wheel(
     packages = brought_by(name, matrix, majors)
     if not packages:
         return Need(name=need.name, where="system")
-    package = next((one for one in packages if one in required), packages[0])
+    package = next((one for one in packages if one in required or one in optional), packages[0])
     # A framework brings NVIDIA's libraries along, and loads them before its extensions.
     told = package in required or bool(required & FRAMEWORKS)
-    problem = "" if told else "the wheel does not require it"
+    extra = optional.get(package)
+    problem = "" if told else f"only with the extra {extra}" if extra else "the wheel does not require it"
     return Need(name=need.name, where="package", package=package, problem=problem)
 
 

@@ -11,7 +11,7 @@ from envcheck.binaries.archive import is_archive
 from envcheck.binaries.source import BinaryError, File, Source
 from envcheck.inspection.model import Inspection, Library, Wheel
 from envcheck.inspection.reading import DAMAGED, is_library, read_library
-from envcheck.inspection.wheel import MAX_LIBRARIES, WheelError, WheelFile, head, is_compiled, only_with_extra
+from envcheck.inspection.wheel import MAX_LIBRARIES, WheelError, WheelFile, add_requirement, head, is_compiled
 from envcheck.versions import canonical
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def _package(name: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, lis
     try:
         metadata = Wheel(name=canonical(distribution.metadata["Name"] or name), version=distribution.version or "")
         metadata.requires_python = distribution.metadata["Requires-Python"]
-        metadata.requires = [line for line in distribution.requires or () if not only_with_extra(line)]
+        for line in distribution.requires or ():
+            add_requirement(metadata, line)
         metadata.tags = [value for key, value in head(distribution.read_text("WHEEL") or "") if key == "tag"]
         files = distribution.files
     except Exception as error:  # damaged metadata raise whatever they like
@@ -176,6 +177,8 @@ def _package(name: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, lis
     if files is None:
         found.notes.append("it has no list of its files (RECORD), so none of them was read")
     names = sorted(str(file) for file in files or () if is_compiled(str(file)))[:MAX_LIBRARIES]
+    if len(names) == MAX_LIBRARIES:
+        found.notes.append(f"only its first {MAX_LIBRARIES} compiled files were read")
     root = str(distribution.locate_file(""))
     paths: list[str] = []
     for number, entry in enumerate(names, 1):

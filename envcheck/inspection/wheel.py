@@ -6,6 +6,7 @@ from envcheck.binaries.archive import Archive
 from envcheck.binaries.source import BinaryError, Buffer, Inflated, Source
 from envcheck.inspection.model import Wheel
 from envcheck.probes.host import READ_LIMIT, Host
+from envcheck.requirements import parse
 from envcheck.versions import canonical
 
 MAX_TEXT = 4 << 20
@@ -88,8 +89,8 @@ class WheelFile:
                 found.version = value
             elif key == "requires-python":
                 found.requires_python = value
-            elif key == "requires-dist" and not only_with_extra(value):
-                found.requires.append(value)
+            elif key == "requires-dist":
+                add_requirement(found, value)
         if not found.name or not found.version:
             raise WheelError("has metadata without a name or a version")
         found.name = canonical(found.name)
@@ -118,6 +119,20 @@ def only_with_extra(line: str) -> bool:
     """Does a requirement apply only when an extra is asked for? In doubt it does not."""
     marker = line.partition(";")[2]
     return "extra" in marker and " or " not in marker
+
+
+def add_requirement(found: Wheel, line: str) -> None:
+    """A line of Requires-Dist, to what is always asked for or to what an extra asks for."""
+    if not only_with_extra(line):
+        found.requires.append(line)
+        return
+    try:
+        wanted = parse(line)
+    except ValueError:
+        return
+    extra = (wanted.marker or "").rpartition("extra")[2].strip("= '\"()")
+    if extra and len(found.optional) < MAX_LIBRARIES:
+        found.optional.setdefault(wanted.name, extra)
 
 
 def expand(parts: list[str]) -> list[str]:

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 MOST_TABLES = 3
 """Libraries whose coverage is shown in full."""
 MOST_NAMES = 24
+MOST_GPUS = 5
 _SYSTEMS = {"Darwin": "macOS"}
 _ARCHES = {"x86_64": "x86-64"}
-_FORMATS = {"elf": "ELF", "pe": "PE", "mach-o": "Mach-O", "fatbin": "CUDA fat binary"}
+_FORMATS = {"elf": "ELF", "pe": "PE", "mach-o": "Mach-O", "fatbin": "CUDA fat binary",
+            "cubin": "CUDA machine code"}  # fmt: skip
 
 
 def render_inspection(
@@ -124,9 +126,10 @@ class _Page:
                 if first.none:
                     nothing.append(_span(group))
                 continue
-            names = [name for row in group for name in row.gpus[: 1 if len(group) > 2 else 2]]
+            # The newest ones: people know them.
+            names = [name for row in group for name in row.gpus[: 1 if len(group) > 2 else 2]][-MOST_GPUS:]
             columns = f"    {_span(group):<13}{_percent(first.percent):>5}  "
-            self.say(_how(first) + (f": {', '.join(names[:6])}" if names else ""), columns, " " * len(columns))
+            self.say(_how(first) + (f": {', '.join(names)}" if names else ""), columns, " " * len(columns))
         if nothing:
             self.say(f"no code for {', '.join(nothing)}", "    ", "      ")
 

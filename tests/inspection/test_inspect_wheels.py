@@ -101,6 +101,24 @@ def test_gpu_code_is_counted_by_fat_binaries(kernels: Path, matrix: Matrix) -> N
     assert next((one.targets, one.count) for one in code.sets)[1] == 1
 
 
+def test_what_an_extra_asks_for(tmp_path: Path, matrix: Matrix) -> None:
+    lines = "Requires-Dist: numpy\nRequires-Dist: nvidia-cudnn-cu12~=9.0; extra == 'cudnn'"
+    members = {"k/_C.abi3.so": made_library(needed=("libcudnn.so.9", "libcufft.so.11"))}
+    found = inspect(str(made_wheel(tmp_path, members=members, metadata=lines)), matrix)
+    assert found.distribution is not None
+    assert found.distribution.optional == {"nvidia-cudnn-cu12": "cudnn"}
+    told = [(need.package, need.problem) for need in found.libraries[0].needs]
+    assert told == [
+        ("nvidia-cudnn-cu12", "only with the extra cudnn"),
+        ("nvidia-cufft-cu12", "the wheel does not require it"),
+    ]
+
+
+def test_a_level_that_is_stated_is_enough(kernels: Path, matrix: Matrix) -> None:
+    report = verdict(kernels, matrix, cpu={"arch": "x86_64", "level": "x86-64-v3"})
+    assert next(one for one in report.outcomes if one.rule == "cpu-isa-missing").status == "pass"
+
+
 def test_floors_leave_weak_versions_out(kernels: Path, matrix: Matrix) -> None:
     found = inspect(str(kernels), matrix)
     assert {family: floor.version for family, floor in found.symbols.items()} == {"GLIBC": "2.28", "GLIBCXX": "3.4.30"}
