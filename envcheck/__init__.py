@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from envcheck._version import __version__ as __version__
     from envcheck.api import check as check
     from envcheck.api import diff as diff
+    from envcheck.api import inspect as inspect
     from envcheck.api import report as report
     from envcheck.api import snapshot as snapshot
     from envcheck.core.report import EnvironmentProblem as EnvironmentProblem
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from envcheck.core.snapshot import SnapshotError as SnapshotError
     from envcheck.core.snapshot import Stack as Stack
     from envcheck.core.snapshot import Unknown as Unknown
+    from envcheck.inspection.model import Inspection as Inspection
+    from envcheck.inspection.subject import InspectError as InspectError
 
 _WHERE = {
     "__version__": "_version",
@@ -33,6 +36,7 @@ _WHERE = {
     "check": "api",
     "snapshot": "api",
     "diff": "api",
+    "inspect": "api",
     "EnvironmentProblem": "core.report",
     "Evidence": "core.report",
     "Finding": "core.report",
@@ -45,6 +49,8 @@ _WHERE = {
     "SnapshotError": "core.snapshot",
     "Stack": "core.snapshot",
     "Unknown": "core.snapshot",
+    "Inspection": "inspection.model",
+    "InspectError": "inspection.subject",
 }
 """Public names and the module each comes from; imported when first used, so that ``import envcheck`` costs nothing."""
 

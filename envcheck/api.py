@@ -1,4 +1,4 @@
-"""The verbs: report, check, snapshot, diff. What the command line and the pytest plugin do, they do through these."""
+"""The verbs: report, check, snapshot, diff, inspect. The command line and the pytest plugin do all through these."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from envcheck.core.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from envcheck.differences import Difference
+    from envcheck.inspection.model import Inspection
     from envcheck.matrix import Matrix
 
 Source = Snapshot | Mapping[str, Any] | str | os.PathLike[str]
@@ -108,6 +109,51 @@ def check(
 
         judged = replace(judged, assume, matrix)
     return evaluate(judged, matrix, select=select, ignore=ignore)
+
+
+def inspect(
+    subject: str | os.PathLike[str],
+    *,
+    machine: Source | None = None,
+    select: str | Sequence[str] = (),
+    ignore: str | Iterable[str] = (),
+    assume: Mapping[str, Any] | None = None,
+    matrix: Matrix | None = None,
+    timeout: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Inspection:
+    """What a compiled library, a wheel or an installed package says of itself; nothing is unpacked, imported or run.
+
+    ``machine``: would the wheel work there? Then ``report`` of the result says so. The other options are as for
+    :func:`check`.
+
+    Raises :class:`envcheck.InspectError` when the subject can't be read, or is no wheel and a machine is given,
+    :class:`envcheck.SnapshotError` when the machine can't be read, and ValueError as :func:`check` does.
+    """
+    from envcheck.inspection import inspect as read
+
+    if matrix is None:
+        from envcheck.matrix import Matrix
+
+        matrix = Matrix.load()
+    place = None if machine is None else resolve(machine, timeout=timeout, progress=progress)
+    found = read(os.fspath(subject), matrix, progress=progress)
+    if place is not None:
+        from envcheck.inspection.judge import judge_there
+
+        if assume:
+            from envcheck.assume import assume as replace
+
+            place = replace(place, assume, matrix)
+        judge_there(
+            found,
+            place,
+            matrix,
+            here=machine == "here",
+            select=(select,) if isinstance(select, str) else select,
+            ignore=(ignore,) if isinstance(ignore, str) else ignore,
+        )
+    return found
 
 
 def resolve(

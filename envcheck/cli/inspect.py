@@ -59,9 +59,11 @@ def command() -> click.Command:
 
 def run(subject: str, values: dict[str, Any]) -> int:
     """Raises what :mod:`envcheck.cli.errors` turns into a sentence."""
-    from envcheck.cli.check import UsageError, exit_code, settings_of
+    from envcheck.cli.check import exit_code, settings_of
     from envcheck.cli.progress import Progress
+    from envcheck.config import explain_ignored
     from envcheck.inspection import inspect
+    from envcheck.inspection.judge import judge_there
     from envcheck.matrix import Matrix
 
     settings = settings_of({"select": (), "import": False, **values})
@@ -71,10 +73,10 @@ def run(subject: str, values: dict[str, Any]) -> int:
         place = None if machine is None else _place(machine, settings, matrix, progress)
         found = inspect(subject, matrix, progress=progress)
         if place is not None:
-            if found.kind != "wheel":
-                what = "a library" if found.kind == "library" else "installed: see envcheck check --machine"
-                raise UsageError(f"--machine judges wheels, and {subject} is {what}")
-            _judge(found, place, machine == "here", settings, matrix)
+            report = judge_there(
+                found, place, matrix, here=machine == "here", select=settings.select, ignore=settings.ignore
+            )
+            explain_ignored(report, settings)
     _show(found, values["format"], values["verbose"])
     if found.report is not None:
         return exit_code(found.report, settings)
@@ -92,20 +94,6 @@ def _place(machine: str, settings: Settings, matrix: Matrix, progress: Any) -> S
 
         place = assume(place, settings.assume, matrix, settings.assumed_by or "assume")
     return place
-
-
-def _judge(found: Inspection, place: Snapshot, here: bool, settings: Settings, matrix: Matrix) -> None:
-    from envcheck.config import explain_ignored
-    from envcheck.inspection.judge import judge
-    from envcheck.inspection.resolve import resolve_here
-    from envcheck.inspection.subject import open_wheel
-
-    if here:
-        resolve_here(found, matrix)
-    source, wheel = open_wheel(found.subject)
-    with source:
-        found.report = judge(found, wheel, place, matrix, select=settings.select, ignore=settings.ignore)
-    explain_ignored(found.report, settings)
 
 
 def _show(found: Inspection, form: str, verbose: bool) -> None:

@@ -34,6 +34,33 @@ TABLE = "its own files"
 """Where evidence comes from that was read in the wheel."""
 
 
+def judge_there(
+    found: Inspection,
+    place: Snapshot,
+    matrix: Matrix,
+    *,
+    here: bool = False,
+    select: Sequence[str] = (),
+    ignore: Iterable[str] = (),
+) -> Report:
+    """The report on an inspected wheel, which is kept in it too. ``here``: the place is this machine, now.
+
+    Raises :class:`envcheck.inspection.InspectError` for what is no wheel, and when the wheel is gone.
+    """
+    from envcheck.inspection.resolve import resolve_here
+    from envcheck.inspection.subject import InspectError, called, open_wheel
+
+    if found.kind != "wheel":
+        what = "a library" if found.kind == "library" else "installed: see envcheck check --machine"
+        raise InspectError(f"{called(found.subject)}: only wheels are judged on a machine, and this is {what}")
+    if here:
+        resolve_here(found, matrix)
+    source, wheel = open_wheel(found.subject)
+    with source:
+        found.report = judge(found, wheel, place, matrix, select=select, ignore=ignore)
+    return found.report
+
+
 def judge(
     found: Inspection,
     wheel: WheelFile,

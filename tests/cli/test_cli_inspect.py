@@ -83,7 +83,7 @@ def test_exit_codes(wheel: Path, capsys: Any, arguments: list[str], code: int) -
 def test_a_machine_is_for_wheels(wheel: Path, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "x.so").write_bytes(KERNELS["kernels/lib/libkernels.so"])
     assert main(["inspect", "x.so", "--machine", "a100.json"]) == 2
-    assert "--machine judges wheels" in capsys.readouterr().err
+    assert "only wheels are judged" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path, capsys: Any) -> None:
