@@ -106,3 +106,43 @@ def test_the_import_confirms_what_the_tables_say(tmp_path: Path) -> None:
     for path in python.parent.parent.rglob("_multiarray_umath*.so"):
         path.unlink()
     assert "import-failure" in rules(check(python, "--import", "--ignore", "numpy-abi"))
+
+
+@pytest.mark.slow
+@PYTHON_311
+def test_undefined_symbols_are_read_in_a_wheel_of_another_torch(tmp_path: Path) -> None:
+    """torchtext 0.18 was compiled for torch 2.3 with the old C++ ABI. The torch beside it is a file with no symbols."""
+    python = make(tmp_path, "torchtext==0.18.0")
+    site = next((tmp_path / "lib").glob("python3*")) / "site-packages"
+    (site / "torch/lib").mkdir(parents=True)
+    for name in ("libtorch.so", "libtorch_cpu.so", "libc10.so", "libtorch_python.so"):
+        source = f"-Wl,-soname,{name}"
+        built = subprocess.run(
+            ["cc", "-shared", "-x", "c", os.devnull, "-o", str(site / "torch/lib" / name), source], capture_output=True
+        )
+        if built.returncode:
+            pytest.skip("no C compiler")
+    (site / "torch/version.py").write_text("__version__ = '2.13.0+cpu'\ncuda = None\nhip = None\n")
+    info = site / "torch-2.13.0+cpu.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0+cpu\n\n")
+    report = check(python)
+    findings = {finding["rule"]: finding for finding in report["findings"]}  # type: ignore[attr-defined]
+    assert "libtorchtext.so" in findings["extension-abi-mismatch"]["message"]
+    assert "the old C++ ABI" in findings["extension-abi-mismatch"]["message"]
+
+
+@pytest.mark.slow
+@PYTHON_311
+def test_the_provider_of_onnxruntime_gpu_names_what_it_will_not_find(tmp_path: Path) -> None:
+    """On a machine with or without a GPU: the facts are in the snapshot, only with a GPU they are a finding."""
+    python = make(tmp_path, "onnxruntime-gpu==1.22.0")
+    report = check(python)
+    read = report["snapshot"]["stack"]["binaries"]  # type: ignore[index]
+    cuda = next(one for one in read if one["path"].endswith("libonnxruntime_providers_cuda.so"))
+    site = next((tmp_path / "lib").glob("python3*")) / "site-packages"
+    ran = subprocess.run(["ldd", str(site / cuda["path"])], capture_output=True, text=True)
+    absent = {line.split()[0] for line in ran.stdout.splitlines() if line.endswith("=> not found")}
+    assert {need["name"] for need in cuda.get("missing", ())} == absent
+    rules = {finding["rule"] for finding in report["findings"]}  # type: ignore[attr-defined]
+    assert "gpu-arch-too-new" not in rules

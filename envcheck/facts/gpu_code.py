@@ -7,13 +7,13 @@ Source: CUDA C++ Programming Guide, "Binary Compatibility" and "PTX Compatibilit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from envcheck.core.report import Evidence
-from envcheck.core.snapshot import Absent, Unknown, known
+from envcheck.core.snapshot import Absent, CodeSet, Unknown, known
 from envcheck.facts import Facts
 from envcheck.facts.builds import FrameworkBuild
 from envcheck.targets import parse_target as parse_target
@@ -23,6 +23,10 @@ from envcheck.versions import canonical, minor, numbers
 
 if TYPE_CHECKING:
     from envcheck.matrix import Row
+
+
+_Set = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
+"""Machine code, and PTX with its ISA, of one fat binary."""
 
 
 class GpuCode(Struct, frozen=True):
@@ -90,17 +94,20 @@ def _code(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
 def _from_binaries(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
     """What was read in the installed files goes before everything else."""
     read = [binary for binary in facts.snapshot.stack.binaries if canonical(binary.package) == build.package]
-    owner: dict[str, str] = {}  # of two roots that share a library, the first one counts it
-    sets: dict[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], int] = {}
-    files: dict[str, int] = {}
+    parts: dict[str, list[CodeSet]] = {}
     for binary in read:
+        mine: dict[str, list[CodeSet]] = {}
         for part in binary.code:
-            sass, ptx = _parts(part.targets)
-            # Code that was still to be linked is counted where it was linked.
-            first = owner.setdefault(part.file, binary.path) == binary.path
-            if (sass or ptx) and first and not part.relocatable:
-                sets[sass, ptx] = sets.get((sass, ptx), 0) + part.count
-                files[part.file] = files.get(part.file, 0) + part.count
+            mine.setdefault(part.file, []).append(part)
+        for file, found in mine.items():
+            parts.setdefault(file, found)  # of two roots that share a library, the first one counts it
+    sets: dict[_Set, int] = {}
+    files: dict[str, int] = {}
+    for file, found in parts.items():
+        for (sass, ptx), count in _launched(found):
+            if sass or ptx:
+                sets[sass, ptx] = sets.get((sass, ptx), 0) + count
+                files[file] = files.get(file, 0) + count
     if not sets:
         return None
     codes = tuple(sorted({target for each, _ in sets for target in each}, key=parse_target))
@@ -114,6 +121,17 @@ def _from_binaries(facts: Facts, build: FrameworkBuild) -> GpuCode | None:
         text += f" (the table has {', '.join(listed.sass) or 'none'}: the installed file decides)"
     counted = tuple((*parts, count) for parts, count in sets.items())
     return GpuCode(build, codes, texts, True, Evidence(text, largest), counted)
+
+
+def _launched(parts: list[CodeSet]) -> Iterator[tuple[_Set, int]]:
+    """What one file can launch. PTX that separable compilation left in it is linked again where nothing else fits."""
+    left = [_parts(part.targets)[1] for part in parts if part.relocatable]
+    again = tuple(one for one in left[0] if all(one in other for other in left)) if left else ()
+    whole = all(part.relocatable for part in parts)
+    for part in parts:
+        if whole or not part.relocatable:
+            sass, ptx = _parts(part.targets)
+            yield (sass, ptx if whole else tuple(dict.fromkeys((*ptx, *again)))), part.count
 
 
 def _parts(targets: Iterable[str]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

@@ -307,7 +307,9 @@ def _find_clashes(host: Host, log: Log, packages: list[Package]) -> list[FileCla
             before = len(clashes)
             for index, (name, files) in enumerate(records):
                 for other, others in records[index + 1 :]:
-                    clashes += _compare(name, files, other, others, log, location)
+                    shown = _compare(name, files, other, others, log, location)
+                    _who_won(host, location, shown, {name: files, other: others})
+                    clashes += shown
             unread = ""
             attempt.found(f"{len(clashes) - before} files shown")
     if clashes:
@@ -334,8 +336,24 @@ def _compare(
     return [FileClash(path=path, owners=sorted((name, other))) for path in shared[:SHOWN]]
 
 
+def _who_won(host: Host, location: str, clashes: list[FileClash], records: dict[str, dict[str, str]]) -> None:
+    """Whose file lies on disk, by its size: nothing is hashed here."""
+    try:
+        sizes = host.query("sizes", *(f"{location}/{clash.path}" for clash in clashes)) if clashes else {}
+    except (OSError, ValueError):
+        return
+    for clash in clashes:
+        size = sizes.get(f"{location}/{clash.path}")
+        if size is None:
+            continue
+        wanted = {name: files.get(clash.path, "").rpartition(",")[2] for name, files in records.items()}
+        if len(set(wanted.values())) == len(wanted) and all(text.isdigit() for text in wanted.values()):
+            owner = next((name for name, text in wanted.items() if int(text) == size), None)
+            clash.kept = owner or Absent(f"the file has {size} bytes, which neither RECORD says")
+
+
 def _record(host: Host, location: str, package: Package) -> dict[str, str]:
-    """Files of a distribution with their digests. Raises OSError."""
+    """Files of a distribution, each with "digest,size". Raises OSError."""
     wanted = f"-{known(package.version)}.dist-info"
     for entry in host.listdir(location):
         if entry.endswith(wanted) and canonical(entry[: -len(wanted)]) == package.name:
@@ -344,8 +362,9 @@ def _record(host: Host, location: str, package: Package) -> dict[str, str]:
         raise FileNotFoundError(2, "no dist-info", package.name)
     found: dict[str, str] = {}
     for line in host.read(f"{location}/{entry}/RECORD", 16 * HEAD_LIMIT).splitlines():
-        path, _, digest = line.rpartition(",")[0].rpartition(",")
+        rest, _, size = line.rpartition(",")
+        path, _, digest = rest.rpartition(",")
         path = path.strip('"').replace("\\", "/")
         if digest and ".dist-info/" not in path and "__pycache__" not in path and not path.startswith(".."):
-            found[path] = digest
+            found[path] = f"{digest},{size}"
     return found

@@ -52,6 +52,17 @@ def query_statvfs(host: Host, path: str) -> dict[str, int]:
     return {"total": status.f_blocks * status.f_frsize, "available": status.f_bavail * status.f_frsize}
 
 
+def query_sizes(host: Host, *paths: str) -> dict[str, int]:
+    """Sizes in bytes of those of these files that are there."""
+    found = {}
+    for path in paths:
+        try:
+            found[path] = os.stat(path).st_size
+        except OSError:
+            continue
+    return found
+
+
 def query_denied(host: Host, *paths: str) -> list[str]:
     """Those of the paths that this process may not open for reading and writing."""
     return [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]

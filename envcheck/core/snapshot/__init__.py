@@ -272,6 +272,8 @@ class FileClash(_Part):
 
     path: str
     owners: list[str]
+    kept: Text = NOT_STATED
+    """The owner whose file is there, where their sizes tell; absent when it is of neither: changed, or mixed."""
 
 
 class Build(_Part):
