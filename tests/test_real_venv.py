@@ -115,12 +115,13 @@ def test_undefined_symbols_are_read_in_a_wheel_of_another_torch(tmp_path: Path) 
     python = make(tmp_path, "torchtext==0.18.0")
     site = next((tmp_path / "lib").glob("python3*")) / "site-packages"
     (site / "torch/lib").mkdir(parents=True)
-    for name in ("libtorch.so", "libtorch_cpu.so", "libc10.so", "libtorch_python.so"):
-        source = f"-Wl,-soname,{name}"
-        built = subprocess.run(
-            ["cc", "-shared", "-x", "c", os.devnull, "-o", str(site / "torch/lib" / name), source], capture_output=True
-        )
-        if built.returncode:
+    names = ("torch", "torch_cpu", "c10", "torch_python", "torch_global_deps")
+    links = [f"-L{site}/torch/lib", "-Wl,--no-as-needed", *(f"-l{name}" for name in names), "-Wl,-rpath,$ORIGIN/lib"]
+    for name in (*names, "_C"):
+        path = f"lib/lib{name}.so" if name != "_C" else f"_C{sysconfig.get_config_var('EXT_SUFFIX')}"
+        command = ["cc", "-shared", "-x", "c", os.devnull, "-o", str(site / "torch" / path)]
+        command += links if name == "_C" else [f"-Wl,-soname,lib{name}.so"]
+        if subprocess.run(command, capture_output=True).returncode:
             pytest.skip("no C compiler")
     (site / "torch/version.py").write_text("__version__ = '2.13.0+cpu'\ncuda = None\nhip = None\n")
     info = site / "torch-2.13.0+cpu.dist-info"
