@@ -12,7 +12,7 @@ from envcheck.requirements import parse
 from envcheck.versions import canonical
 
 if TYPE_CHECKING:
-    from envcheck.binaries.loading import Load, Process
+    from envcheck.binaries.loading import Load
     from envcheck.matrix import Matrix, Row
 
 DRIVER = ("libcuda.so", "libnvidia-", "libnvcuvid.so", "libnvoptix.so", "nvcuda.dll", "nvml.dll", "nvcuvid.dll")
@@ -169,17 +169,29 @@ def resolve_here(found: Inspection, matrix: Matrix) -> None:
                 library.needs[place] = answers[need.name]
 
 
+def _imported(found: Inspection) -> tuple[str, ...]:
+    """What an import of the package loads first: its own steps, or those of the frameworks that it requires."""
+    from envcheck.binaries.importers import IMPORTERS
+
+    name = found.distribution.name.replace("-", "_") if found.distribution else ""
+    module = "onnxruntime" if name.startswith("onnxruntime") else name
+    return (module,) if module in IMPORTERS else tuple(one for one in ("torch",) if one in _required(found))
+
+
 class _Loader:
     """The loader of this interpreter."""
 
-    def __init__(self, module: str, folders: Sequence[str]) -> None:
+    def __init__(self, modules: Sequence[str], folders: Sequence[str]) -> None:
+        """``modules``: of :data:`~envcheck.binaries.importers.IMPORTERS`, imported first from these folders."""
         from envcheck.binaries.files import Files
+        from envcheck.binaries.importing import import_package
+        from envcheck.binaries.loading import Process
 
-        self.files = Files()
         self.machine = os.uname().machine
-        self.module, self.folders = module, folders
-        self.process = self._started()
-        self.imports = module != ""
+        self.process = Process(Files(), sys.executable, env=os.environ, cwd=os.getcwd())
+        for module in modules:
+            import_package(self.process, module, folders)
+        self._base = len(self.process.loaded), len(self.process.everywhere)
         self._served: dict[tuple[str, str], str] = {}
 
     @classmethod
@@ -187,33 +199,20 @@ class _Loader:
         """None where there is no such loader, or it cannot be read."""
         if not sys.platform.startswith("linux"):
             return None
-        from envcheck.binaries.importers import IMPORTERS
-
-        name = found.distribution.name.replace("-", "_") if found.distribution and folders else ""
-        module = "onnxruntime" if name.startswith("onnxruntime") else name
         try:
-            return cls(module if module in IMPORTERS else "", folders)
+            return cls(_imported(found) if folders else (), folders)
         except (OSError, ValueError):
             return None
 
     def fits(self, library: Library) -> bool:
         return library.format == "elf" and library.arch == [self.machine]
 
-    def _started(self) -> Process:
-        from envcheck.binaries.loading import Process
-
-        process = Process(self.files, sys.executable, env=os.environ, cwd=os.getcwd())
-        if self.module:
-            from envcheck.binaries.importing import import_package
-
-            import_package(process, self.module, self.folders)
-        return process
-
     def needs(self, library: Library, path: str, matrix: Matrix) -> list[Need]:
         """Direct needs, then what is missing further down."""
-        if not self.imports:
-            # Each by itself: what another one loaded before must not serve it.
-            self.process = self._started()
+        # Each by itself: what another one loaded before must not serve it.
+        loaded, everywhere = self._base
+        del self.process.loaded[loaded:]
+        del self.process.everywhere[everywhere:]
         load = self.process.dlopen(path)
         direct = {name.name for name in library.needs}
         answers: dict[str, Need] = {}

@@ -15,6 +15,8 @@ MOST_TABLES = 3
 """Libraries whose coverage is shown in full."""
 MOST_NAMES = 24
 MOST_GPUS = 5
+NOT_THERE = "No such file or directory"
+"""How the loader's message of a library ends that is nowhere."""
 _SYSTEMS = {"Darwin": "macOS"}
 _ARCHES = {"x86_64": "x86-64"}
 _FORMATS = {"elf": "ELF", "pe": "PE", "mach-o": "Mach-O", "fatbin": "CUDA fat binary",
@@ -163,10 +165,21 @@ class _Page:
             shown = texts if self.verbose else texts[:MOST_NAMES]
             tail = f" and {more} more (-v)" if more > 0 and not self.verbose else ""
             self.say(f"{words}: {', '.join(shown)}{tail}", "  ", "      ")
-        for need in groups.get("missing", {}).values():
-            brings = f"; {need.package} brings it" if need.package else ""
+        self.missing(list(groups.get("missing", {}).values()))
+
+    def missing(self, needs: list[Need]) -> None:
+        """What is simply not there, by the package that brings it; other troubles each by itself."""
+        absent: dict[str, list[str]] = {}
+        for need in needs:
             by = f" (for {_name(need.by)})" if need.by else ""
-            self.say(f"missing: {_name(need.name)}{by}: {need.problem}{brings}", "  ", "      ", "red")
+            if need.problem.endswith(NOT_THERE):
+                absent.setdefault(need.package, []).append(_name(need.name) + by)
+            else:
+                brings = f"; {need.package} brings it" if need.package else ""
+                self.say(f"missing: {_name(need.name)}{by}: {need.problem}{brings}", "  ", "      ", "red")
+        for package, names in absent.items():
+            brings = f"; {package} brings {'them' if len(names) > 1 else 'it'}" if package else ""
+            self.say(f"missing here: {', '.join(names)}{brings}", "  ", "      ", "red")
 
     def symbols(self, found: Inspection) -> None:
         if not found.symbols:
