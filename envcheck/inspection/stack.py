@@ -46,21 +46,27 @@ def stack_of(found: Inspection, wheel: WheelFile, place: Snapshot) -> Stack:
 
 def missing(found: Inspection) -> dict[str, bool]:
     """What is not on the machine -> whether all extension modules need it; else only a part of the package fails."""
+    return needed(found, "missing")
+
+
+def needed(found: Inspection, where: str) -> dict[str, bool]:
+    """Names of needs of that kind -> whether all extension modules need them, themselves or by a file of the wheel."""
     by_path = {library.path: library for library in found.libraries}
     modules = [library for library in found.libraries if library.python_abi] or found.libraries
-    lacking: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for module in modules:
         seen, queue = {module.path}, [module]
-        names = set()
+        names: set[str] = set()
         for library in queue:
-            names |= {need.name for need in library.needs if need.where == "missing"}
+            names |= {need.name for need in library.needs if need.where == where}
             for need in library.needs:
                 if need.where == "wheel" and need.path not in seen and need.path in by_path:
                     seen.add(need.path)
                     queue.append(by_path[need.path])
         for name in names:
-            lacking[name] = lacking.get(name, 0) + 1
-    return {need.name: lacking.get(need.name) == len(modules) for need in found.missing}
+            counts[name] = counts.get(name, 0) + 1
+    every = {need.name for library in found.libraries for need in library.needs if need.where == where}
+    return {name: counts.get(name) == len(modules) for name in sorted(every)}
 
 
 def _packages(found: Inspection, place: Snapshot) -> list[Package]:

@@ -216,6 +216,15 @@ def test_it_does_not_work_there(kernels: Path, matrix: Matrix, changes: dict[str
     assert outcome.findings >= 1
 
 
+def test_without_a_driver_and_a_gpu(kernels: Path, tmp_path: Path, matrix: Matrix) -> None:
+    report = verdict(kernels, matrix, gpus=False, driver=False)
+    assert "needs libcuda.so.1, which only the NVIDIA driver brings" in said(report)["missing-shared-library"]
+    assert "no-gpu-visible" in said(report)
+    members = {**KERNELS, "kernels/_cpu.cpython-311-x86_64-linux-gnu.so": made_library()}
+    part = verdict(made_wheel(tmp_path, members=members, metadata=METADATA), matrix, gpus=False, driver=False)
+    assert "missing-shared-library" not in said(part)
+
+
 def test_ptx_serves_a_newer_gpu_with_a_newer_driver(kernels: Path, matrix: Matrix) -> None:
     report = verdict(
         kernels,
