@@ -7,7 +7,7 @@ set, or symbols have to be looked up, the loader's search is re-enacted (:mod:`e
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from envcheck.binaries.decisive import DECISIVE, IMPORT, Decisive
@@ -47,10 +47,17 @@ class Environment:
         self.screen = Screen(libc)
         self._imported: dict[str, list[Closure]] = {}
         self._files: Files | None = None
+        self._pinned: set[str] = set()
         self._after: dict[str, Process] = {}
 
-    def read(self, packages: Iterable[str]) -> list[dict[str, Any]]:
-        """One record for each decisive file of these packages that is there."""
+    def read(self, packages: Collection[str]) -> list[dict[str, Any]]:
+        """One record for each decisive file of these packages that is there.
+
+        A name with ``!`` behind it is of a package made for just the release of the other one that is there: its
+        symbols need not be looked up.
+        """
+        self._pinned = {name[:-1] for name in packages if name.endswith("!")}
+        packages = [name.rstrip("!") for name in packages]
         wanted = sorted((name for name in packages if name in DECISIVE), key=lambda name: bool(DECISIVE[name].after))
         there = set(wanted)
         return [record for name in wanted for record in self._package(name, DECISIVE[name], there)]
@@ -88,7 +95,7 @@ class Environment:
         before = self._imported.get(after, [])
         heads: list[Head] = []
         loads: Mapping[str, str] = {}
-        if not self.exact and not importer.symbols:
+        if not self.exact and (not importer.symbols or name in self._pinned):
             try:
                 found = self.screen.closure(path, before)
                 heads, loads = found.heads, found.loads
@@ -158,14 +165,11 @@ class Environment:
             for lack in last.lacking_versions
             if not lack.weak
         ]
-        if importer.symbols and after and not last.missing:
+        if importer.symbols and after and not last.missing and record["package"] not in self._pinned:
             from envcheck.binaries.symbols import undefined_symbols
 
-            undefined = [
-                one.symbol.name
-                for one in undefined_symbols(last, [library for library in last.new if library.path == path])
-                if one.symbol.name.startswith(importer.symbols)
-            ]
+            new = [library for library in last.new if library.path == path]
+            undefined = [one.symbol.name for one in undefined_symbols(last, new, importer.symbols)]
             record["undefined"] = [{"name": symbol, "by": short(path)} for symbol in undefined[:SHOWN]]
         return [*loads, last]
 
@@ -186,10 +190,12 @@ class Environment:
         from envcheck.binaries.fatbin import fat_binaries
 
         found: list[dict[str, Any]] = []
+        own = self.short(heads[0].path).partition("/")[0] if heads else ""
         for head in self._own(heads):
             file = self.short(head.path)
-            if file.startswith("nvidia/"):
-                continue
+            top = file.partition("/")[0]
+            if top != own and not top.endswith(".libs"):
+                continue  # NVIDIA's libraries choose among their kernels themselves
             try:
                 code = fat_binaries(head.path)
             except (OSError, ValueError):

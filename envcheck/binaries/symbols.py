@@ -229,11 +229,13 @@ def binds(need: Symbol, offered: list[Symbol]) -> bool:
     return False
 
 
-def undefined_symbols(load: Load, libraries: Iterable[Loaded] | None = None) -> list[Undefined]:
+def undefined_symbols(
+    load: Load, libraries: Iterable[Loaded] | None = None, names: tuple[str, ...] = ()
+) -> list[Undefined]:
     """Symbols that a library of this load needs and neither the global scope nor its own defines; weak ones left out.
 
-    ``libraries``: only the needs of these (else of all that are new). The extension modules of Python need much of the
-    interpreter: without a known program, names that begin with ``Py`` or ``_Py`` are left out. A symbol that stands in
+    ``libraries``: only the needs of these (else of all that are new); ``names``: only symbols that begin so. The
+    extension modules of Python need much of the interpreter: without a known program, names that begin with ``Py`` or ``_Py`` are left out. A symbol that stands in
     the table but in no relocation is listed too, although the loader would not miss it; compilers leave none such.
     Files that are damaged define nothing and need nothing.
     """
@@ -249,6 +251,8 @@ def undefined_symbols(load: Load, libraries: Iterable[Loaded] | None = None) -> 
         for library in load.new if libraries is None else libraries:
             table = _symbols(process, library, opened, files)
             for symbol in _quietly(table):
+                if names and not symbol.name.startswith(names):
+                    continue
                 if symbol.weak or (process.main is None and symbol.name.startswith(("Py", "_Py"))):
                     continue
                 key = symbol.name, symbol.version

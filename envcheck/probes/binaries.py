@@ -25,10 +25,15 @@ def probe(host: Host, log: Log, packages: list[Package] | Absent | Unknown) -> l
     from envcheck.binaries.decisive import DECISIVE
 
     sites: dict[str, dict[str, None]] = {}
-    for package in known(packages) or ():
+    found_packages = known(packages) or []
+    torch = next((known(package.version) for package in found_packages if package.name == "torch"), None)
+    pin = f"torch=={(torch or '').partition('+')[0]}"
+    for package in found_packages:
         location = known(package.location)
         if package.name in DECISIVE and location is not None and known(package.version) is not None:
-            sites.setdefault(location, {})[package.name] = None
+            requires = known(package.requires) or ()
+            made_for_it = bool(torch) and any(_plain(line) == pin for line in requires if line.startswith("torch"))
+            sites.setdefault(location, {})[package.name + "!" * made_for_it] = None
     code = "code" if host.thorough or any(map(host.exists, SIGNS)) else "no-code"
     found: list[Binary] = []
     for site, names in sites.items():
@@ -42,6 +47,11 @@ def probe(host: Host, log: Log, packages: list[Package] | Absent | Unknown) -> l
             attempt.found(f"{len(here)} files of {len(names)} packages")
             found += here
     return found
+
+
+def _plain(requirement: str) -> str:
+    """``torch (==2.7.1)``, as older metadata have it, is ``torch==2.7.1``."""
+    return requirement.replace(" ", "").replace("(", "").replace(")", "")
 
 
 def _binary(record: Any) -> Binary | None:

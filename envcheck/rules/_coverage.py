@@ -25,6 +25,10 @@ ELSEWHERE = ("tensorrt", "tensorrt-cu11", "tensorrt-cu12", "tensorrt-cu13")
 """Packages whose GPUs another rule judges."""
 
 
+MOST = 0.5
+"""Without machine code, at least this share of the fat binaries must have PTX for a build to run by it."""
+
+
 class Coverage(Struct, frozen=True):
     """The answer for one build on one GPU."""
 
@@ -71,6 +75,11 @@ def _by_targets(
         figure = f" in {100 * sass // total} % of its {total} fat binaries" if 0 < sass < total else ""
         return Coverage("runs", f"has machine code for {target}{figure}", evidence, share=share)
     ptx = code.ptx_for(sm)
+    _, by_ptx, total = code.coverage(sm)
+    if ptx is not None and by_ptx < total * MOST:
+        # Some library inside carries PTX; the kernels of the framework itself are without.
+        why = f"has no machine code for it, and PTX in only {by_ptx} of its {total} fat binaries"
+        return Coverage(_side(sm, code.sass), why, evidence, "error", "medium")
     if ptx is not None:
         first = row["first_toolkit"] if row is not None else None
         if first and build.cuda_major is not None and numbers(first)[0] > build.cuda_major and row is not None:
