@@ -9,8 +9,9 @@ from typing import Any
 
 from envcheck.core.snapshot import Absent, DriverSource, Gpu, NvidiaDriver, Text, Unknown
 from envcheck.probes.log import Log
-from envcheck.probes.nvidia import file_version, is_version
+from envcheck.probes.nvidia import file_version
 from envcheck.probes.pci import normal_bus
+from envcheck.versions import is_dotted
 
 MIB = 1024 * 1024
 
@@ -73,8 +74,8 @@ def take(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> tuple[list[G
         if isinstance(value, str) and kind == "user":
             # 12.550.54.15: the CUDA major that it was built with comes first.
             first, _, rest = value.partition(".")
-            value = rest if first.isdigit() and int(first) < 100 and is_version(rest) else value
-        told = isinstance(value, str) and is_version(value)
+            value = rest if first.isdigit() and int(first) < 100 and is_dotted(rest) else value
+        told = isinstance(value, str) and is_dotted(value)
         _add(driver, log, source, kind, str(value) if told else Unknown(_reason(nvml, key, why)))
     _add(driver, log, "NVML CUDA", "cuda", cuda_version(nvml.get("cuda")) or Unknown(_reason(nvml, "cuda", why)))
     return gpus, f"NVML: {why}"
