@@ -286,11 +286,13 @@ def _gpus(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, 
             gpu.evidence,
         ]
         rule = "gpu-arch-too-old" if _older(gpu.sm, coded) else "gpu-arch-too-new"
+        fix = Fix("", f"take a build with code for compute capability {cc}, or another GPU", "review")
         needs = max((row.driver_cuda for row in rows if row.driver_cuda), key=numbers, default=None)
         if not machine_code and not ptx:
             message = f"None of its {total} fat binaries has code that runs on {gpu.name} (compute capability {cc})."
         elif not machine_code and needs and have and compare_numbers(have, needs) < 0:
             rule = "gpu-arch-too-new"
+            fix = Fix("", f"a driver that serves CUDA {needs}, or a build with machine code for {cc}", "manual")
             message = (
                 f"On {gpu.name} it lives on PTX alone, which needs a driver for CUDA {needs}; this one serves {have}."
             )
@@ -306,7 +308,7 @@ def _gpus(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, 
                 subject=f"{subject} on {gpu.name}",
                 message=message,
                 evidence=evidence,
-                fixes=[Fix("", f"take a build with code for compute capability {cc}, or another GPU", "review")],
+                fixes=[fix],
             ),
         )
 

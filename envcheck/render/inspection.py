@@ -160,7 +160,8 @@ class _Page:
                 for need in named.values():
                     self.say(f"{_name(need.name)}: {_name(need.path)}", "  ", "      ")
                 continue
-            texts = [_need(need) for need in named.values()]
+            # Windows' own parts, a dozen for each library.
+            texts = list(dict.fromkeys(_need(need) for need in named.values()))
             more = len(texts) - MOST_NAMES
             shown = texts if self.verbose else texts[:MOST_NAMES]
             tail = f" and {more} more (-v)" if more > 0 and not self.verbose else ""
@@ -298,5 +299,7 @@ def _how(row: Coverage) -> str:
 
 
 def _need(need: Need) -> str:
+    if need.name.lower().startswith("api-ms-win-"):
+        return "api-ms-win-*.dll"
     detail = ", ".join(filter(None, (need.package, need.problem)))
     return f"{_name(need.name)} ({detail})" if detail else need.name

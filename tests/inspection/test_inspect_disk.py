@@ -153,6 +153,40 @@ def test_wheels_from_the_index(
 
 
 @pytest.mark.slow
+def test_gpu_code_in_a_windows_wheel(tmp_path: Path, matrix: Matrix) -> None:
+    """19 MB; a DLL with machine code up to 8.6 and PTX 8.7, which CUDA 12.8 brought."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(tmp_path),
+    ]
+    command += ["--platform", "win_amd64", "--python-version", "3.11", "ctranslate2==4.8.0"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if ran.returncode:
+        pytest.skip(f"no index: {ran.stderr[-200:]}")
+    (path,) = tmp_path.glob("*.whl")
+    found = inspect(str(path), matrix)
+    (coded,) = [library for library in found.libraries if library.cuda is not None]
+    assert coded.cuda is not None
+    assert (coded.system, coded.cuda.fat_binaries, coded.cuda.damaged) == ("Windows", 25, 0)
+    rows = {row.capability: row for row in coded.cuda.coverage}
+    assert (rows["8.9"].machine_code, rows["9.0"].ptx, rows["9.0"].driver_cuda) == (25, 25, "12.8")
+    source, wheel = open_wheel(str(path))
+    facts = {"os": "windows", "cpu": "x86_64", "python": "3.11", "gpus": [{"name": "NVIDIA H100 PCIe"}]}
+    with source:
+        old = judge(found, wheel, Snapshot.from_facts({**facts, "driver": {"cuda": "12.2"}}), matrix)
+        new = judge(found, wheel, Snapshot.from_facts({**facts, "driver": {"cuda": "12.8"}}), matrix)
+    assert "lives on PTX alone" in old.findings[0].message
+    assert not new.findings
+
+
+@pytest.mark.slow
 def test_needs_are_those_that_ldd_finds(tmp_path: Path, matrix: Matrix) -> None:
     """Of every extension module of this environment."""
     ldd = shutil.which("ldd")
