@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DRIVER = ("libcuda.so", "libnvidia-", "libnvcuvid.so", "libnvoptix.so", "nvcuda.dll", "nvml.dll", "nvcuvid.dll")
 """What only the NVIDIA driver brings."""
+PROGRAM = "cannot dynamically load"
+"""How the loader refuses to load a program as a library."""
 FRAMEWORKS = frozenset(("torch", "tensorflow", "jaxlib", "jax", "paddlepaddle-gpu", "onnxruntime-gpu"))
 BROUGHT_BY = {
     "libtorch": "torch",
@@ -209,11 +211,18 @@ class _Loader:
 
     def needs(self, library: Library, path: str, matrix: Matrix) -> list[Need]:
         """Direct needs, then what is missing further down."""
+        from envcheck.binaries.loading import Process
+
         # Each by itself: what another one loaded before must not serve it.
         loaded, everywhere = self._base
         del self.process.loaded[loaded:]
         del self.process.everywhere[everywhere:]
         load = self.process.dlopen(path)
+        if load.needs and load.needs[0].by is None and (load.needs[0].problem or "").startswith(PROGRAM):
+            try:
+                load = Process(self.process.files, path, env=os.environ, cwd=os.getcwd()).start
+            except (OSError, ValueError) as error:
+                library.problem = library.problem or str(error)
         direct = {name.name for name in library.needs}
         answers: dict[str, Need] = {}
         for need in load.needs:

@@ -14,6 +14,10 @@ COLUMNS = {"GLIBC": "glibc_symbol", "GLIBCXX": "glibcxx", "CXXABI": "cxxabi"}
 """Family of symbol versions -> column of the table `distros`."""
 
 
+BASELINE = "x86-64-v1"
+"""What every x86-64 CPU has."""
+
+
 def summarise(found: Inspection, matrix: Matrix) -> None:
     """Fill in ``symbols``, ``distributions`` and ``cpu``."""
     own = {library.path.rpartition("/")[2] for library in found.libraries} if found.kind != "library" else set()
@@ -46,9 +50,9 @@ def distributions(matrix: Matrix, arch: str, symbols: dict[str, str]) -> list[st
 
 
 def _cpu(found: Inspection, matrix: Matrix) -> None:
-    levels = [library.cpu_level for library in found.libraries if library.cpu_level]
+    levels = [library.cpu_level for library in found.libraries if library.cpu_level not in (None, BASELINE)]
     if levels:
-        level = max(levels)
+        level = max(filter(None, levels))
         row = matrix.row("x86-levels", level=level.removeprefix("x86-64-v"))
         file = next(library.path for library in found.libraries if library.cpu_level == level)
         found.cpu[f"{file} is marked {level}"] = list(row["all_flags"]) if row else []

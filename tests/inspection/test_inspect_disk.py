@@ -69,6 +69,12 @@ def test_the_mark_that_the_linker_writes(tmp_path: Path, matrix: Matrix, level: 
     assert inspect(str(plain), matrix).libraries[0].cpu_level is None
 
 
+def test_programs_are_read_as_programs(matrix: Matrix) -> None:
+    (found,) = inspect(str(Path(sys.executable).resolve()), matrix).libraries
+    assert found.problem == ""
+    assert {need.where for need in found.needs} <= {"file", "python"}
+
+
 def test_what_the_system_lacks_is_missing_here(tmp_path: Path, matrix: Matrix) -> None:
     members = {"kernels/_C.abi3.so": made_library(needed=("libc.so.6", "libnowhere-at-all.so.7"))}
     path = made_wheel(tmp_path, "kernels-1.0-py3-none-any.whl", members)
