@@ -236,8 +236,8 @@ def undefined_symbols(
 
     ``libraries``: only the needs of these (else of all that are new); ``names``: only symbols that begin so. The
     extension modules of Python need much of the interpreter: without a known program, names that begin with ``Py`` or
-    ``_Py`` are left out. A symbol that stands in the table but in no relocation is listed too, although the loader would
-    not miss it; compilers leave none such.
+    ``_Py`` are left out. A symbol that stands in the table but in no relocation is listed too, although the loader
+    would not miss it; compilers leave none such.
     Files that are damaged define nothing and need nothing.
     """
     process = load.process

@@ -44,7 +44,6 @@ from envcheck.rules._cuda_libs import (
     needed_files,
     needs_system_cuda,
 )
-from envcheck.rules._importable import SYSTEM_PACKAGES, not_importable, same_torch
 from envcheck.versions import numbers
 
 if TYPE_CHECKING:
@@ -81,7 +80,9 @@ def check(
         yield _stub(stub, cuda_builds, sure=bool(cuda_builds) or has_gpu is True)
     if libraries is None:
         return
-    if stack.binaries:
+    if any(binary.missing for binary in stack.binaries):
+        from envcheck.rules._importable import not_importable
+
         yield from not_importable(
             stack,
             libraries,
@@ -255,6 +256,8 @@ def _fixes(
     packages: Packages | None,
     matrix: Matrix,
 ) -> list[Fix]:
+    from envcheck.rules._importable import SYSTEM_PACKAGES, same_torch
+
     if stem in ("cuda", "nvidia-ml", "nvcuda", "nvml"):
         return [
             Fix(
