@@ -80,6 +80,20 @@ def readable(text: str | None) -> str | None:
     return text if text and numbers(text) else None
 
 
+def is_dotted(text: str, least: int = 2, most: int = 4, digits: int = 9) -> bool:
+    """Whether the text is dotted numbers and nothing else: ``least`` to ``most``, of so many digits at most.
+
+    For words in files and answers of programs, where a date or a number without a dot is no version.
+
+    >>> is_dotted("535.104.05"), is_dotted("535"), is_dotted("12.4-rc1"), is_dotted("12..4")
+    (True, False, False, False)
+    """
+    parts = text.split(".")
+    return least <= len(parts) <= most and all(
+        part.isascii() and part.isdigit() and len(part) <= digits for part in parts
+    )
+
+
 def minor(text: str) -> str:
     """The first two numbers; of a version that has only one, that one. Raises ValueError when there is none.
 

@@ -13,6 +13,7 @@ from envcheck.core.snapshot import Absent, AmdDriver, Gpu, Text, Unknown
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
 from envcheck.probes.makers import AMDGPU, KFD, denied, render_nodes
+from envcheck.versions import is_dotted
 
 TOPOLOGY = "/sys/class/kfd/kfd/topology/nodes"
 PCI = "/sys/bus/pci/devices"
@@ -47,18 +48,13 @@ def _kernel(host: Host, log: Log) -> Text:
             attempt.found("in-tree: it has no version of its own")
             return "in-tree"
         text = host.read(path, 256).strip()
-        if is_version(text):
+        if is_dotted(text, most=5):
             attempt.found(text)
             value = text
         else:
             attempt.failed(f"reads {text[:40]!r}")
             value = Unknown(f"{path} reads {text[:40]!r}")
     return value
-
-
-def is_version(text: str) -> bool:
-    parts = text.split(".")
-    return 2 <= len(parts) <= 5 and all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts)
 
 
 def _rocm(host: Host, log: Log, folders: list[str]) -> Text:
@@ -86,7 +82,7 @@ def _rocm(host: Host, log: Log, folders: list[str]) -> Text:
 def rocm_version(text: str) -> str | None:
     """``6.2.4-147`` -> ``6.2.4``; None when there is no version in it."""
     word = text.strip().partition("-")[0].partition("+")[0]
-    return word if is_version(word) else None
+    return word if is_dotted(word, most=5) else None
 
 
 def _nodes(host: Host) -> list[str]:

@@ -11,6 +11,7 @@ import re
 from envcheck.core.snapshot import Absent, Gpu, Text, Unknown
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
+from envcheck.versions import is_dotted
 
 PLIST = "/System/Library/CoreServices/SystemVersion.plist"
 COMPATIBLE = "10.16"
@@ -48,8 +49,7 @@ def plist_version(text: str) -> str | None:
 
 
 def _is_version(text: str) -> bool:
-    parts = text.split(".")
-    return 1 < len(parts) < 5 and all(part.isascii() and part.isdigit() and len(part) < 5 for part in parts)
+    return is_dotted(text, digits=4)
 
 
 def displays(host: Host, log: Log) -> list[dict[str, str]] | Unknown:

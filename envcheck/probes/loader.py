@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from envcheck.binaries.ldcache import lookup
 from envcheck.probes.host import Host
+from envcheck.versions import is_dotted
 
 CACHE = "/etc/ld.so.cache"
 
@@ -121,7 +122,4 @@ def _is_32bit(host: Host, path: str) -> bool:
 def version_in_name(file: str) -> str | None:
     """``libcuda.so.535.104.05`` -> ``535.104.05``; None when the name tells no more than a soname (one number)."""
     _, dot, version = file.partition(".so.")
-    parts = version.split(".")
-    if dot and len(parts) > 1 and all(part.isascii() and part.isdigit() for part in parts):
-        return version
-    return None
+    return version if dot and is_dotted(version, most=6, digits=20) else None

@@ -22,6 +22,7 @@ from envcheck.probes import gpus as all_gpus
 from envcheck.probes import loader, nvidia_nodes
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
+from envcheck.versions import is_dotted
 
 LINK = ("generation", "generation_max", "width", "width_max")
 PROC_VERSION = "/proc/driver/nvidia/version"
@@ -68,13 +69,8 @@ def parse_proc_version(text: str) -> str | None:
     """
     for line in text.splitlines():
         if line.startswith("NVRM version:"):
-            return next((word for word in line.split()[2:] if is_version(word)), None)
+            return next((word for word in line.split()[2:] if is_dotted(word)), None)
     return None
-
-
-def is_version(word: str) -> bool:
-    parts = word.split(".")
-    return 2 <= len(parts) <= 4 and len(word) < 40 and all(part.isascii() and part.isdigit() for part in parts)
 
 
 def _kernel_module(host: Host, log: Log, driver: NvidiaDriver) -> bool:
@@ -94,7 +90,7 @@ def _kernel_module(host: Host, log: Log, driver: NvidiaDriver) -> bool:
             if path == PROC_VERSION:
                 driver.module = nvidia_nodes.module_kind(text)
             version = parse_proc_version(text) if path == PROC_VERSION else text.strip()
-            if version and is_version(version):
+            if version and is_dotted(version):
                 value = version
                 attempt.found(version)
             else:

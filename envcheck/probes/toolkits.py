@@ -10,6 +10,7 @@ from __future__ import annotations
 from envcheck.core.snapshot import Absent, Text, Toolkit, Unknown
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
+from envcheck.versions import is_dotted
 
 WINDOWS_FOLDER = r"C:\Program Files\NVIDIA GPU Computing Toolkit\CUDA"
 CONDA_PACKAGES = ("cuda-toolkit-", "cudatoolkit-", "cuda-nvcc-", "cuda-version-")
@@ -134,8 +135,7 @@ def _version_of_files(host: Host, log: Log, root: str) -> str | None:
 
 
 def _is_version(text: str) -> bool:
-    parts = text.split(".")
-    return 1 <= len(parts) <= 4 and all(part.isascii() and part.isdigit() and len(part) < 6 for part in parts)
+    return is_dotted(text, least=1, digits=5)
 
 
 def parse_version_json(text: str) -> str | None:
