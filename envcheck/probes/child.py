@@ -117,11 +117,11 @@ def no_core(pid: int) -> None:
         pass  # another system, a limit of 0, or it has ended already
 
 
-def end_marked(mark: str) -> None:
-    """End what a command has started in a session of its own (Linux)."""
+def end_marked(mark: str, variable: str = MARK) -> None:
+    """End what a command has started in a session of its own (Linux): in its environment ``variable`` is ``mark``."""
     import signal
 
-    needle = f"{MARK}={mark}".encode()
+    needle = f"{variable}={mark}".encode()
     try:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:

@@ -163,7 +163,7 @@ def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
         ran = child.run(argv, limit, environment(host, folder) | {MARK: mark})
         taken = time.monotonic() - started
     finally:
-        end_marked(mark)
+        child.end_marked(mark, MARK)
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         child.folders.discard(folder)
@@ -187,24 +187,6 @@ def environment(host: Host, folder: str) -> dict[str, str]:
         if folder:
             env[name] = folder
     return env
-
-
-def end_marked(mark: str) -> None:
-    """End what an import started in a session of its own (Linux); the group of the child is ended already."""
-    import signal
-
-    needle = f"{MARK}={mark}".encode()
-    try:
-        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                if needle in file.read(1 << 20):
-                    os.kill(pid, signal.SIGKILL)
-        except OSError:
-            continue  # it has ended, or is somebody else's
 
 
 def gather(ran: Ran, seconds: float) -> dict[str, Any]:
