@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
 from struct import iter_unpack, unpack_from
+from typing import NamedTuple
 
 NEW_MAGIC = b"glibc-ld.so.cache1.1"
 OLD_MAGIC = b"ld.so-1.7.0\0"
@@ -71,39 +72,58 @@ def _starts(data: bytes, names: Container[str] | None, prefixes: tuple[str, ...]
     return starts
 
 
-def _entries(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """(flags, key offset, value offset, base of these offsets) of every entry."""
+class _Layout(NamedTuple):
+    """Where the entries are."""
+
+    order: str
+    """Of bytes, as struct writes it."""
+    size: int
+    """Of an entry."""
+    entries: int
+    """How many, says the header: it may be more than the file has room for."""
+    first: int
+    base: int
+    """What the offsets of texts count from."""
+
+
+def _layout(data: bytes) -> _Layout | None:
+    """None: not a cache of either format, or its header is cut off."""
     start = 0
     if data.startswith(OLD_MAGIC):
         if len(data) < OLD_HEADER:
-            return
+            return None
         # The old format has no mark for its byte order: take the one in which the count fits into the file.
         for order in "<>":
             count = unpack_from(order + "I", data, 12)[0]
-            start = OLD_HEADER + count * OLD_ENTRY
-            if start <= len(data):
+            end = OLD_HEADER + count * OLD_ENTRY
+            if end <= len(data):
                 break
         else:
-            return
-        new = data.find(NEW_MAGIC, start, start + 8 + len(NEW_MAGIC))
-        if new < 0:
-            for flags, key, value in iter_unpack(order + "III", data[OLD_HEADER:start]):
-                yield flags, key, value, start
-            return
-        start = new
+            return None
+        start = data.find(NEW_MAGIC, end, end + 8 + len(NEW_MAGIC))
+        if start < 0:
+            return _Layout(order, OLD_ENTRY, count, OLD_HEADER, end)
     elif not data.startswith(NEW_MAGIC):
-        return
+        return None
     if len(data) < start + NEW_HEADER:
-        return
+        return None
     order = ">" if data[start + 28] & 3 == 3 else "<"
     count = unpack_from(order + "I", data, start + 20)[0]
-    if count > (len(data) - start) // NEW_ENTRY and not data[start + 28] & 3:
+    if count > (len(data) - start - NEW_HEADER) // NEW_ENTRY and not data[start + 28] & 3:
         order = ">"  # written before glibc 2.32, which first stored the byte order
         count = unpack_from(order + "I", data, start + 20)[0]
-    first = start + NEW_HEADER
-    count = min(count, (len(data) - first) // NEW_ENTRY)
-    for flags, key, value, _, _ in iter_unpack(order + "IIIIQ", data[first : first + count * NEW_ENTRY]):
-        yield flags, key, value, start
+    return _Layout(order, NEW_ENTRY, count, start + NEW_HEADER, start)
+
+
+def _entries(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """(flags, key offset, value offset, base of these offsets) of every entry that is in the file."""
+    layout = _layout(data)
+    if layout is None:
+        return
+    order, size, count, first, base = layout
+    count = min(count, (len(data) - first) // size)
+    for row in iter_unpack(order + ("IIIIQ" if size == NEW_ENTRY else "III"), data[first : first + count * size]):
+        yield row[0], row[1], row[2], base
 
 
 def _text(data: bytes, at: int) -> str:
@@ -121,31 +141,10 @@ class LoaderCache:
         self._count = self._base = self._first = 0
         self._size, self._order = NEW_ENTRY, "<"
         self._levels: list[str] | None = None
-        start = 0
-        if data.startswith(OLD_MAGIC) and len(data) >= OLD_HEADER:
-            for order in "<>":
-                count = unpack_from(order + "I", data, 12)[0]
-                end = OLD_HEADER + count * OLD_ENTRY
-                if end <= len(data):
-                    break
-            else:
-                return
-            start = data.find(NEW_MAGIC, end, end + 8 + len(NEW_MAGIC))
-            if start < 0:
-                self._order, self._size, self._count, self._first, self._base = order, OLD_ENTRY, count, OLD_HEADER, end
-                return
-        elif not data.startswith(NEW_MAGIC):
-            return
-        if len(data) < start + NEW_HEADER:
-            return
-        self._order = ">" if data[start + 28] & 3 == 3 else "<"
-        count = unpack_from(self._order + "I", data, start + 20)[0]
-        room = (len(data) - start - NEW_HEADER) // NEW_ENTRY
-        if count > room and not data[start + 28] & 3:
-            self._order = ">"
-            count = unpack_from(">I", data, start + 20)[0]
-        if count <= room:
-            self._count, self._first, self._base = count, start + NEW_HEADER, start
+        layout = _layout(data)
+        # The loader takes no cache that is cut off.
+        if layout is not None and layout.entries <= (len(data) - layout.first) // layout.size:
+            self._order, self._size, self._count, self._first, self._base = layout
 
     def find(self, name: str, levels: Callable[[], list[str]] | None = None) -> str | None:
         """The path that the loader takes; ``levels`` gives the glibc-hwcaps subfolders that this CPU may use, best
