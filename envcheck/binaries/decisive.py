@@ -80,7 +80,7 @@ DECISIVE: dict[str, Decisive] = {
     "bitsandbytes": Decisive(
         tuple((f"bitsandbytes/libbitsandbytes_{part}.so", OPTIONAL) for part in ("cpu", "cuda118", "cuda121", "cuda124",
               "cuda126", "cuda128", "cuda129", "cuda130")), "torch", gpu=True),
-    "triton": Decisive((("triton/_C/libtriton@", IMPORT), ("triton/_C/libtriton.so", IMPORT)), "torch"),
+    "triton": Decisive((("triton/_C/libtriton@", IMPORT),), "torch"),
     **dict.fromkeys(("onnxruntime", "onnxruntime-gpu"), _ORT),
     **dict.fromkeys(("tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tf-nightly"), _TENSORFLOW),
     "jaxlib": Decisive(

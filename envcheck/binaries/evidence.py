@@ -1,7 +1,7 @@
 """The evidence on one environment: every installed framework's decisive files, as plain data for a snapshot.
 
-The quick look (:mod:`envcheck.binaries.screen`) answers where all is well; where it is in doubt, LD_LIBRARY_PATH is
-set, or symbols have to be looked up, the loader's search is re-enacted (:mod:`envcheck.binaries.loading`).
+The quick look (:mod:`envcheck.binaries.screen`) answers where all is well; where it is in doubt, or
+symbols have to be looked up, the loader's search is re-enacted (:mod:`envcheck.binaries.loading`).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class Environment:
         ``exact``: never be content with the quick look. ``gpu_code``: read the fat binaries."""
         self.site, self.program, self.env = site, program, env or {}
         self.suffixes = tuple(suffixes)
-        self.exact = exact or bool(self.env.get("LD_LIBRARY_PATH") or self.env.get("LD_PRELOAD"))
+        self.exact = exact or bool(self.env.get("LD_PRELOAD"))
         self.gpu_code = gpu_code
-        self.screen = Screen(libc)
+        self.screen = Screen(libc, self.env.get("LD_LIBRARY_PATH", ""))
         self._imported: dict[str, list[Closure]] = {}
         self._files: Files | None = None
         self._pinned: set[str] = set()

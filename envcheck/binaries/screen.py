@@ -19,6 +19,8 @@ OLDEST = {"GLIBCXX": (3, 4, 19), "CXXABI": (1, 3, 7), "GCC": (4, 8, 0)}
 """CentOS 7: no system that runs today's Python has less."""
 SYSTEM = GLIBC | {"libstdc++.so.6", "libgcc_s.so.1"}
 MAX_FILES = 400
+BY_CPU = ("glibc-hwcaps", "tls", "haswell", "x86_64", "avx512_1")
+"""Subfolders that the loader of some releases prefers, by CPU."""
 
 
 class Doubt(Exception):
@@ -71,9 +73,16 @@ class Closure:
 class Screen:
     """Reads each file once, for all roots."""
 
-    def __init__(self, libc: tuple[int, ...]) -> None:
-        """``libc``: the release of the system's glibc; Doubt when it is another C library."""
+    def __init__(self, libc: tuple[int, ...], library_path: str = "") -> None:
+        """``libc``: the release of the system's glibc; empty for another C library, of which everything is in doubt."""
         self.libc = libc
+        folders = library_path.replace(";", ":").split(":") if library_path else []
+        if not all(folder.startswith("/") for folder in folders):
+            self.libc = ()  # the current folder is searched, or a path with $ORIGIN
+        self.before = list(dict.fromkeys(folder for folder in folders if os.path.isdir(folder)))
+        """Folders of LD_LIBRARY_PATH: what lies there may come before what is meant."""
+        if any(os.path.isdir(f"{folder}/{part}") for folder in self.before for part in BY_CPU):
+            self.libc = ()
         self._heads: dict[str, Head] = {}
         self._system: dict[str, str | None] = {}
         self._defined: dict[str, frozenset[str]] = {}
@@ -85,7 +94,7 @@ class Screen:
         Raises :class:`Doubt`, and ElfError or OSError when a file cannot be read.
         """
         if not self.libc:
-            raise Doubt("the C library is not glibc")
+            raise Doubt("nothing can be said of this loader")
         found = Closure(root)
         there: dict[str, str] = {}
         for other in loaded:
@@ -123,6 +132,9 @@ class Screen:
         """The path; empty for a part of glibc."""
         if "/" in name or "$" in name:
             raise Doubt(f"{name} is a path")
+        for folder in self.before:
+            if os.path.exists(f"{folder}/{name}"):
+                raise Doubt(f"LD_LIBRARY_PATH has {name}")
         ways = [head] if head.runpath is not None else [head, *reversed(parents)]
         for one in ways:
             text = one.runpath if one is head and one.runpath is not None else None if one.runpath else one.rpath

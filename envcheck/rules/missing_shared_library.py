@@ -53,13 +53,8 @@ if TYPE_CHECKING:
     from envcheck.matrix import Matrix
 
 TENSORRT = (
-    "tensorrt",
-    "tensorrt-cu11",
-    "tensorrt-cu12",
-    "tensorrt-cu13",
-    "nvidia-tensorrt",
-    "torch-tensorrt",
-    "tensorrt-llm",
+    *("tensorrt", "tensorrt-cu11", "tensorrt-cu12", "tensorrt-cu13"),
+    *("nvidia-tensorrt", "torch-tensorrt", "tensorrt-llm"),
 )
 
 

@@ -74,6 +74,16 @@ def test_library_path_puts_another_file_in_the_way(tmp_path: Path) -> None:
     assert (other["name"], other["why"], other["step"]) == ("libc10.so", "torch/lib/libc10.so", "library-path")
 
 
+def test_a_library_path_without_any_of_the_names_costs_no_exact_search(tmp_path: Path) -> None:
+    torch(tmp_path)
+    put(tmp_path / "other/libother.so")
+    path = f"{tmp_path}/other:{tmp_path}/not-there"
+    assert "missing" not in read(tmp_path, "torch", env={"LD_LIBRARY_PATH": path})["torch/lib/libtorch_python.so"]
+    for odd in ("", f":{tmp_path}", "relative"):
+        record = read(tmp_path, "torch", env={"LD_LIBRARY_PATH": odd})["torch/lib/libtorch_python.so"]
+        assert ("missing" in record) == bool(odd)
+
+
 def test_an_extension_without_torch_says_nothing(tmp_path: Path) -> None:
     put(tmp_path / "torchvision/_C.so", "libc10.so")
     assert read(tmp_path, "torchvision") == {}
