@@ -327,8 +327,8 @@ def _from_torch(facts: Facts, names: _Names) -> list[Found]:
         file = names.file_of(library, torch.cuda_major, False) or f"lib{library}.so.{torch.cuda_major}"
         if (name := parse_name(file)) is not None:
             found.append(_of_torch(name, file, None, torch, names))
-    if torch.cudnn:
-        name = LibraryName("cudnn", int(numbers(torch.cudnn)[0]))
+    if torch.cudnn and numbers(torch.cudnn):
+        name = LibraryName("cudnn", numbers(torch.cudnn)[0])
         version = torch.cudnn if len(numbers(torch.cudnn)) > 1 else None
         found.append(_of_torch(name, f"libcudnn.so.{name.number}", version, torch, names))
     return found
