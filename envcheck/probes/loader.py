@@ -122,4 +122,4 @@ def _is_32bit(host: Host, path: str) -> bool:
 def version_in_name(file: str) -> str | None:
     """``libcuda.so.535.104.05`` -> ``535.104.05``; None when the name tells no more than a soname (one number)."""
     _, dot, version = file.partition(".so.")
-    return version if dot and is_dotted(version, most=6, digits=20) else None
+    return version if dot and is_dotted(version, most=6, digits=18) else None

@@ -74,7 +74,7 @@ def take(answer: dict[str, Any], driver: NvidiaDriver, log: Log) -> tuple[list[G
         if isinstance(value, str) and kind == "user":
             # 12.550.54.15: the CUDA major that it was built with comes first.
             first, _, rest = value.partition(".")
-            value = rest if first.isdigit() and int(first) < 100 and is_dotted(rest) else value
+            value = rest if first.isdigit() and len(first) < 3 and is_dotted(rest) else value
         told = isinstance(value, str) and is_dotted(value)
         _add(driver, log, source, kind, str(value) if told else Unknown(_reason(nvml, key, why)))
     _add(driver, log, "NVML CUDA", "cuda", cuda_version(nvml.get("cuda")) or Unknown(_reason(nvml, "cuda", why)))

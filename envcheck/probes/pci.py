@@ -147,7 +147,7 @@ def fill_unified_memory(host: Host, gpu: Gpu) -> None:
     for line in lines:
         key, _, rest = line.partition(":")
         number = rest.split()[:1]
-        if number and number[0].isascii() and number[0].isdigit():
+        if number and number[0].isascii() and number[0].isdigit() and len(number[0]) < 19:
             values[key] = int(number[0]) // 1024
     if "MemTotal" in values:
         gpu.memory_mib = values["MemTotal"]
