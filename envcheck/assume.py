@@ -88,7 +88,7 @@ def normal(assumed: Mapping[str, Any], by: str = "assume") -> dict[str, tuple[st
     found = {}
     for key, value in assumed.items():
         if key not in FACTS:
-            from envcheck.config import similar
+            from envcheck.core.snapshot.stated import similar
 
             hint = similar(str(key), tuple(FACTS)) or f"; there are {', '.join(FACTS)}"
             raise AssumptionError(f"{by}: there is no key {key!r}{hint}")

@@ -173,16 +173,10 @@ def known_rule(rule: str) -> str:
     from envcheck.rules import RULES
 
     if rule not in RULES:
+        from envcheck.core.snapshot.stated import similar
+
         raise ValueError(f"rule ids, and there is no rule {rule!r}{similar(rule, tuple(RULES))}")
     return rule
-
-
-def similar(word: str, words: tuple[str, ...]) -> str:
-    """``; did you mean ...?`` where one of the words is like this one."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, words, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def load(folder: str | None = None) -> Settings:
@@ -255,6 +249,8 @@ def _settings(table: dict[str, Any], path: str) -> Settings:
     found: dict[str, Any] = {"file": path}
     for name, value in table.items():
         if name not in KEYS:
+            from envcheck.core.snapshot.stated import similar
+
             hint = "; in this file write [envcheck]" if name == "tool" else similar(name, tuple(KEYS))
             raise ConfigError(f"{path}: there is no key {name!r}{hint}")
         try:

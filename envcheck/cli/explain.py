@@ -66,7 +66,7 @@ def run(rule: str, format: str) -> int:
     """Raises UsageError for a rule that does not exist, and OutputError."""
     from envcheck.cli.check import UsageError
     from envcheck.cli.output import encoding, write
-    from envcheck.config import similar
+    from envcheck.core.snapshot.stated import similar
     from envcheck.render.terminal import encodable
     from envcheck.rules import RULES
 

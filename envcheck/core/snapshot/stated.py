@@ -153,6 +153,14 @@ def kind(value: Any) -> str:
     return f"the number {value!r}" if isinstance(value, float) else f"a {type(value).__name__}"
 
 
+def similar(word: str, words: tuple[str, ...]) -> str:
+    """``; did you mean ...?`` where one of the words is like this one."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, words, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def _similar(key: str, known: list[str]) -> str:
     if not known:
         return ""
