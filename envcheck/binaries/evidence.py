@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from envcheck.binaries.decisive import DECISIVE, IMPORT, Decisive
+from envcheck.binaries.decisive import DECISIVE, IMPORT, OPTIONAL, Decisive
 from envcheck.binaries.elf import ElfError
 from envcheck.binaries.screen import FOLDERS, Closure, Doubt, Head, Screen, floors
 
@@ -103,7 +103,10 @@ class Environment:
                 if role == IMPORT:
                     self._imported.setdefault(name, []).append(found)
             except Doubt:
-                pass
+                if role == OPTIONAL and not importer.symbols:
+                    # Nobody asks where its libraries are.
+                    heads = [self.screen.head(path)]
+                    record["needs"] = heads[0].needed
         if not heads:
             loaded = self._exactly(record, path, importer, after)
             heads, loads = self._heads(path, loaded), _places(loaded)
