@@ -3,8 +3,8 @@
     python tests/bench/evidence.py --python VENV/bin/python [--runs 15]
 
 VENV has envcheck and, for example, CUDA builds of torch and onnxruntime. The whole check runs in turn without the
-probe, with it, and with it reading GPU code as on a machine with a GPU; CPU times are compared (user and system), because
-they do not depend on what else the machine does. It judges nothing.
+probe, with it, and with it reading GPU code as on a machine with a GPU; CPU times (user and system) are
+compared, because they do not depend on what else the machine does. It judges nothing.
 """
 
 from __future__ import annotations
