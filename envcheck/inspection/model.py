@@ -73,7 +73,7 @@ class Need(Struct, frozen=True, kw_only=True):
     package: str = ""
     """The distribution that brings it; of one that is missing: the one that would."""
     problem: str = ""
-    """Why it can't be used, or is not found."""
+    """Why it can't be used, or is not found; of one that is found: which file was meant."""
     by: str = ""
     """The library that asks for it, where that is another one than the file itself."""
 

@@ -237,6 +237,13 @@ class _Loader:
                     library.problem = library.problem or need.problem
                 continue
             answers.setdefault(need.name, self._answer(need.name, need.path or "", need.problem or "", by, matrix))
+        for one in load.elsewhere:
+            mine = one.need.by is not None and one.need.by.path == path
+            if mine and one.need.name in answers and answers[one.need.name].where == "file":
+                problem = f"{one.meant} is meant, by {one.by}"
+                answers[one.need.name] = Need(
+                    name=one.need.name, where="file", path=one.need.path or "", problem=problem
+                )
         for lack in _lacking(load):
             problem = f"version {lack[0]} is not defined by {lack[1]}"
             answers[f"{lack[2]} ({lack[0]})"] = Need(

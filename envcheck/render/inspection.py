@@ -156,10 +156,16 @@ class _Page:
             named = groups.get(where)
             if not named:
                 continue
-            if where == "file" and (single or self.verbose):
+            if where == "file":
                 for need in named.values():
-                    self.say(f"{_name(need.name)}: {_name(need.path)}", "  ", "      ")
-                continue
+                    if need.problem:
+                        text = f"{_name(need.name)} comes from {_name(need.path)}; {clean(need.problem, 300)}"
+                        self.say(text, "  ", "      ", "yellow")
+                    elif single or self.verbose:
+                        self.say(f"{_name(need.name)}: {_name(need.path)}", "  ", "      ")
+                named = {name: need for name, need in named.items() if not need.problem}
+                if single or self.verbose or not named:
+                    continue
             # Windows' own parts, a dozen for each library.
             texts = list(dict.fromkeys(_need(need) for need in named.values()))
             more = len(texts) - MOST_NAMES

@@ -22,6 +22,7 @@ from envcheck.inspection.resolve import resolve_here
 from envcheck.inspection.stack import missing
 from envcheck.inspection.subject import open_wheel
 from envcheck.matrix import Matrix
+from envcheck.render.inspection import render_inspection
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="re-enacts the loader of Linux")
 GCC = shutil.which("gcc")
@@ -56,6 +57,23 @@ def test_where_a_compiled_library_finds_what_it_needs(tmp_path: Path, matrix: Ma
     assert needs["libgone.so.3"].where == "missing"
     assert Path(needs["libgone.so.3"].by).samefile(inner)
     assert found.symbols["GLIBC"]
+
+
+@pytest.mark.skipif(GCC is None, reason="no compiler")
+def test_a_library_that_gets_in_the_way(tmp_path: Path, matrix: Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("lib", "decoy"):
+        (tmp_path / folder).mkdir()
+        compiled(tmp_path / folder, "libinner.so", "-Wl,-soname,libinner.so")
+    path = compiled(
+        tmp_path, "outer.so", str(tmp_path / "lib" / "libinner.so"), "-Wl,--enable-new-dtags,-rpath,$ORIGIN/lib"
+    )
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "decoy"))
+    found = inspect(str(path), matrix)
+    need = next(one for one in found.libraries[0].needs if one.name == "libinner.so")
+    assert need.path.startswith(str(tmp_path / "decoy"))
+    assert "lib/libinner.so is meant, by runpath" in need.problem
+    assert "comes from" in render_inspection(found, width=100, color=False, encoding="utf-8")
+    assert found.missing == []
 
 
 @pytest.mark.skipif(GCC is None, reason="no compiler")
