@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
-from envcheck.core.snapshot import Binary, LibraryNeed, Stack, Userland, known
+from envcheck.core.snapshot import Binary, LibraryNeed, Machine, Stack, Userland, known
 from envcheck.rules._binaries import evidence as seen
 from envcheck.rules._binaries import lacks, read_floors
 from envcheck.rules._symbols import Floor, has_all_measured, symbol_floor
@@ -57,6 +57,7 @@ def check(
     glibc: str | None = None,
     libraries: Libraries | None = None,
     packages: Packages | None = None,
+    built_on: Machine | None = None,
     matrix: Matrix,
 ) -> Iterator[Result]:
     if system not in (None, "Linux"):
@@ -73,8 +74,10 @@ def check(
                 yield _lacking(prefix, binary, need, have, place, matrix)
                 reported.add(binary.package)
         read = read_floors(stack, prefix, packages) if stack.binaries else {}
-        # What was loaded from a conda environment found its own, newer copy; and what was lacking was said above.
-        for floor in read.values() if packages is None or not any(name in packages for name in CONDA) else ():
+        # Read on this machine, the files were held against the copy that they will load, and what it lacks was said. On
+        # another one they meet the system's, but for those of conda, which bring their own.
+        moved = built_on is not None and not any(name in (packages or ()) for name in CONDA)
+        for floor in read.values() if moved else ():
             if have is not None and compare_numbers(floor.need, have) > 0 and floor.package not in reported:
                 yield _too_old(prefix, floor, have, place, matrix)
                 reported.add(floor.package)
