@@ -53,7 +53,7 @@ def meminfo(text: str) -> dict[str, int]:
     values = {}
     for line in text.splitlines():
         fields = line.split()
-        if len(fields) == 3 and fields[2] == "kB" and fields[1].isdecimal():
+        if len(fields) == 3 and fields[2] == "kB" and fields[1].isdecimal() and len(fields[1]) < 19:
             values[fields[0].rstrip(":")] = int(fields[1]) // 1024
     return values
 

@@ -97,13 +97,13 @@ def _rows(text: str) -> list[Gpu]:
         if len(cells) != 3 or "Memory-Usage" in cells[1]:
             continue
         # The name ends at the last column, which is Persistence-M: On, Off or N/A; on Windows TCC, WDDM or MCDM.
-        first = re.match(r"(\d+)\s+(.+?)\s+(?:On|Off|N/A|ERR!|TCC|WDDM|MCDM)$", cells[0])
+        first = re.match(r"(\d{1,4})\s+(.+?)\s+(?:On|Off|N/A|ERR!|TCC|WDDM|MCDM)$", cells[0])
         if first:
             gpu = Gpu(index=int(first[1]), vendor="nvidia", name=_name(first[2]))
             bus = re.match(r"[0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.\d", cells[1])
             gpu.pci_bus = normal_bus(bus[0]) if bus else Unknown("nvidia-smi prints none")
             gpus.append(gpu)
-        elif gpus and (memory := re.search(r"(\d+)MiB\s*/\s*(\d+)MiB", cells[1])):
+        elif gpus and (memory := re.search(r"(\d{1,9})MiB\s*/\s*(\d{1,9})MiB", cells[1])):
             gpus[-1].memory_mib = int(memory[2])
             gpus[-1].memory_free_mib = max(0, int(memory[2]) - int(memory[1]))
             gpus[-1].compute_mode = _compute_mode(cells[2])

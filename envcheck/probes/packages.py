@@ -348,7 +348,7 @@ def _who_won(host: Host, location: str, clashes: list[FileClash], records: dict[
             continue
         wanted = {name: files.get(clash.path, "").rpartition(",")[2] for name, files in records.items()}
         if len(set(wanted.values())) == len(wanted) and all(text.isdigit() for text in wanted.values()):
-            owner = next((name for name, text in wanted.items() if int(text) == size), None)
+            owner = next((name for name, text in wanted.items() if text == str(size)), None)
             clash.kept = owner or Absent(f"the file has {size} bytes, which neither RECORD says")
 
 
