@@ -109,7 +109,9 @@ class Screen:
                 found.loads.setdefault(head.soname, head.path)
             for name in head.needed:
                 if name in there or name in found.loads:
-                    found.loads.setdefault(name, there.get(name, ""))
+                    path = found.loads.setdefault(name, there.get(name, ""))
+                    if (path == "" or path.startswith(FOLDERS)) and name not in found.outside:
+                        found.outside.append(name)
                     continue
                 path = self._find(name, head, parents)
                 found.loads[name] = path
@@ -147,7 +149,7 @@ class Screen:
                 folder = folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
                 if "$" in folder:
                     raise Doubt(f"a search path has {folder}")
-                path = f"{folder}/{name}"
+                path = f"{folder.rstrip('/')}/{name}"
                 if os.path.exists(path):
                     return path
         if name in GLIBC:
