@@ -96,6 +96,7 @@ class SourceStore:
         self.directory = directory
         self._toml: dict[str, dict[str, Any]] = {}
         self._csv: dict[str, list[str]] = {}
+        self._date = ""
 
     def tables(self) -> list[str]:
         """Return the ids of all tables."""
@@ -156,17 +157,19 @@ class SourceStore:
 
     def date(self) -> str:
         """Return the newest date in any header or row, read from the text because parsing all of it is slow."""
-        newest = ""
-        for table in self.tables():
-            with open(self._path(table), encoding="utf-8") as file:
-                dates = re.findall(r'^as_of = "?(\d{4}-\d\d-\d\d)', file.read(), re.MULTILINE)
-            newest = max([newest, *dates])
-        return newest
+        # Every driver update that a rule proposes asks for it.
+        if not self._date:
+            for table in self.tables():
+                with open(self._path(table), encoding="utf-8") as file:
+                    dates = re.findall(r'^as_of = "?(\d{4}-\d\d-\d\d)', file.read(), re.MULTILINE)
+                self._date = max([self._date, *dates])
+        return self._date
 
     def forget(self, table: str) -> None:
         """Drop what was read of `table`, because its files changed."""
         self._toml.pop(table, None)
         self._csv.pop(table, None)
+        self._date = ""
 
     def _path(self, table: str, suffix: str = ".toml") -> str:
         return os.path.join(self.directory, table + suffix)
