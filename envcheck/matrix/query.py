@@ -179,11 +179,14 @@ def ask(matrix: Matrix, words: Sequence[str], *, windows: bool = False) -> Answe
             raise QueryError(f"name one: envcheck matrix {kind} {EXAMPLES[kind]}")
         if kind == "driver":
             return subjects_gpu.driver(matrix, text, windows=windows)
+        if kind == "cudnn":
+            from .subjects_cudnn import cudnn
+
+            return cudnn(matrix, text)
         function: Callable[[Matrix, str], Answer] = {
             "gpu": subjects_gpu.gpu,
             "cc": subjects_gpu.capability,
             "cuda": subjects_gpu.cuda,
-            "cudnn": subjects.cudnn,
         }[kind]
         return function(matrix, text)
     name, version = split(kind, text)

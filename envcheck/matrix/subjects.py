@@ -1,4 +1,4 @@
-"""Answers about packages (torch, onnxruntime-gpu, tensorrt and any other) and cuDNN."""
+"""Answers about packages: torch, onnxruntime-gpu, tensorrt and any other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from envcheck.versions import numbers, satisfies
 
 from . import Matrix, Row
-from .lookup import _in_range, applying, of_minor, tensorrt
+from .lookup import applying, of_minor, tensorrt
 from .model import QueryError
 from .ordering import public, release, sort_key
 from .query import BOUNDS, Answer, Sheet, alike, grouped, near
@@ -83,8 +83,15 @@ def _only_major(sheet: Sheet, name: str, asked: str) -> bool:
     return True
 
 
-def names_of_packages(matrix: Matrix) -> set[str]:
+def names_of_packages(matrix: Matrix) -> frozenset[str]:
     """Every package that some table has rows for."""
+    memo: dict[str, frozenset[str]] = matrix.memo
+    if "packages" not in memo:
+        memo["packages"] = frozenset(_packages(matrix))
+    return memo["packages"]
+
+
+def _packages(matrix: Matrix) -> set[str]:
     found = {"torch", "onnxruntime", "onnxruntime-gpu", "tensorrt", "onnx"}
     for table in matrix.tables():
         meta = matrix.meta(table)
@@ -361,42 +368,3 @@ def _onnx(sheet: Sheet, name: str, version: str) -> None:
         sheet.gap("onnx-versions", "onnx", version)
     else:
         sheet.columns(row)
-
-
-def cudnn(matrix: Matrix, version: str) -> Answer:
-    """A cuDNN release: for each CUDA major its toolkits, drivers and GPUs; the libraries it consists of."""
-    if release(version) is None:
-        raise QueryError(f"{version!r} is no version of cuDNN")
-    sheet = Sheet(matrix, f"cuDNN {version}")
-    majors = sorted({row["cuda"] for row in matrix.rows("cudnn")}, key=sort_key)
-    found = False
-    if len(numbers(version)) == 1 and _cudnn_major(sheet, numbers(version), majors):
-        return sheet.answer
-    for major in majors:
-        for table in ("cudnn", "cudnn-gpus"):
-            row = _in_range(matrix.rows(table, cuda=major), version, "first", "last")
-            if row is not None:
-                found = True
-                names = [column.name for column in matrix.meta(table).columns if column.name not in ("first", "cuda")]
-                taken = {"capabilities", "last"} if table == "cudnn-gpus" else {"last"}
-                sheet.columns(row, *(name for name in names if name not in taken), prefix=f"for CUDA {major}: ")
-    parts = _in_range(matrix.rows("cudnn-sublibraries"), version, "first", "last")
-    if parts is not None:
-        sheet.columns(parts, "soname", "sublibraries")
-    if not found:
-        return sheet.miss("cudnn", "last", version, "cuDNN")
-    return sheet.answer
-
-
-def _cudnn_major(sheet: Sheet, major: tuple[int, ...], cudas: list[str]) -> bool:
-    """For ``cudnn 9``: its releases for each CUDA major, instead of those of 9.0."""
-    for cuda in cudas:
-        rows = [row for row in sheet.matrix.rows("cudnn", cuda=cuda) if numbers(row["first"])[:1] == major]
-        ranges = []
-        for row in rows:
-            last = row["last"] if len(numbers(row["last"])) > 2 else f"{row['last']}.x"
-            ranges.append((f"{row['first']} to {last} (CUDA {row['cuda_low']} to {row['cuda_high']})", row))
-        grouped(sheet, f"for CUDA {cuda}: releases, with their toolkits", ranges)
-    if sheet.answer.facts:
-        sheet.answer.gaps.append(f"cuDNN {major[0]} is any of these: ask for a release to see its drivers and GPUs")
-    return bool(sheet.answer.facts)
