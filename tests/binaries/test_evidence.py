@@ -158,5 +158,5 @@ def test_the_quick_look_agrees_with_the_exact_search_here() -> None:
         for answer in (record, exact[path]):
             assert not answer.get("missing"), answer
             assert not answer.get("lacking"), answer
-        assert sorted(record["needs"]) == sorted(exact[path]["needs"])
+        assert set(record["needs"]) <= set(exact[path]["needs"])  # which opens the system's libraries as well
         assert sorted(map(str, record["versions"])) == sorted(map(str, exact[path]["versions"]))
