@@ -75,7 +75,7 @@ def cuda_builds(facts: Facts) -> list[FrameworkBuild] | Absent | Unknown:
     return [build for build in found if build.variant == "cuda"]
 
 
-NAMED = ("cupy-cuda", "jax-cuda", "jax-rocm", "mxnet-cu", "nvidia-dali-", "paddlepaddle")
+NAMED = ("cupy-cuda", "jax-cuda", "jax-rocm", "jaxlib", "mxnet-cu", "nvidia-dali-", "paddlepaddle", "tensorrt")
 """How packages begin whose name or version tells the CUDA release; others end so (``faiss-gpu-cu12``)."""
 
 
@@ -355,37 +355,6 @@ def _tensorflow_row(facts: Facts, version: str | None, system: str | None) -> Ro
     return None
 
 
-def _jaxlib(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
-    version, label = stated(package)
-    if label and label.startswith("cuda"):
-        cuda, _, cudnn = label.partition(".")
-        digits = cudnn.removeprefix("cudnn")
-        # cudnn86 is 8.6, cudnn805 is 8.0.5
-        cudnn_version = ".".join(digits) if digits.isdigit() else None
-        evidence = [Evidence(f"jaxlib is the {label} build", "version label")]
-        return FrameworkBuild("jaxlib", version, "cuda", cuda[4:], cudnn_version, False, "high", evidence)
-    return FrameworkBuild(
-        "jaxlib", version, "cpu", None, None, None, "medium", [Evidence("jaxlib has no CUDA code; a plugin brings it")]
-    )
-
-
-def _tensorrt(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
-    """The plain name is a meta-package whose CUDA differs by release; its own companion tells."""
-    name = canonical(package.name)
-    version, _ = stated(package)
-    for other in (name, *(p.name for p in packages if p.name.startswith("tensorrt"))):
-        digits = other.partition("-cu")[2].partition("-")[0]
-        if digits.isdigit():
-            text = f"{other} is the CUDA {digits} build"
-            return FrameworkBuild(name, version, "cuda", digits, None, True, "high", [Evidence(text, "package name")])
-    files = from_files(read)
-    if files is not None:
-        return replace(files, package=name, version=version or files.version)
-    return FrameworkBuild(
-        name, version, "cuda", None, None, None, "low", [Evidence("its name does not say which CUDA it is for")]
-    )
-
-
 _FINDERS: dict[str, Finder] = {
     "torch": _torch,
     "onnxruntime": _onnxruntime,
@@ -395,9 +364,4 @@ _FINDERS: dict[str, Finder] = {
     "tensorflow-intel": _tensorflow,
     "tensorflow-macos": _tensorflow,
     "tensorflow-rocm": _tensorflow,
-    "jaxlib": _jaxlib,
-    "tensorrt": _tensorrt,
-    "tensorrt-cu11": _tensorrt,
-    "tensorrt-cu12": _tensorrt,
-    "tensorrt-cu13": _tensorrt,
 }

@@ -1,4 +1,4 @@
-"""Builds whose own name or version tells the CUDA: CuPy, JAX's plugins, MXNet, PaddlePaddle, RAPIDS, DALI ..."""
+"""Builds whose own name or version tells the CUDA: CuPy, JAX, MXNet, PaddlePaddle, RAPIDS, DALI, TensorRT ..."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ def finder(name: str) -> Finder | None:
     """What tells the build of a package whose name begins like one of :data:`envcheck.facts.builds.NAMED`."""
     if name in ("paddlepaddle", "paddlepaddle-gpu"):
         return _paddle
+    if name == "jaxlib":
+        return _jaxlib
+    if name in ("tensorrt", "tensorrt-cu11", "tensorrt-cu12", "tensorrt-cu13"):
+        return _tensorrt
     if name.startswith("cupy-cuda"):
         return _cupy
     if name.startswith("mxnet-cu") and name[8:].removesuffix("mkl").isdigit():
@@ -119,3 +123,34 @@ def _paddle(facts: Facts, packages: Packages, package: Package, read: Build | No
     stated = f"{digits[:-1]}.{digits[-1]}" if known_suffix else None
     text = f"{name} {version} is built for CUDA {stated}" if stated else "its version does not say which CUDA it is for"
     return FrameworkBuild(name, version, "cuda", stated, None, None, "high" if stated else "low", [Evidence(text)])
+
+
+def _jaxlib(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
+    version, label = version_and_label(package)
+    if label and label.startswith("cuda"):
+        cuda, _, cudnn = label.partition(".")
+        digits = cudnn.removeprefix("cudnn")
+        # cudnn86 is 8.6, cudnn805 is 8.0.5
+        cudnn_version = ".".join(digits) if digits.isdigit() else None
+        evidence = [Evidence(f"jaxlib is the {label} build", "version label")]
+        return FrameworkBuild("jaxlib", version, "cuda", cuda[4:], cudnn_version, False, "high", evidence)
+    return FrameworkBuild(
+        "jaxlib", version, "cpu", None, None, None, "medium", [Evidence("jaxlib has no CUDA code; a plugin brings it")]
+    )
+
+
+def _tensorrt(facts: Facts, packages: Packages, package: Package, read: Build | None) -> FrameworkBuild:
+    """The plain name is a meta-package whose CUDA differs by release; its own companion tells."""
+    name = canonical(package.name)
+    version, _ = version_and_label(package)
+    for other in (name, *(p.name for p in packages if p.name.startswith("tensorrt"))):
+        digits = other.partition("-cu")[2].partition("-")[0]
+        if digits.isdigit():
+            text = f"{other} is the CUDA {digits} build"
+            return FrameworkBuild(name, version, "cuda", digits, None, True, "high", [Evidence(text, "package name")])
+    files = from_files(read)
+    if files is not None:
+        return replace(files, package=name, version=version or files.version)
+    return FrameworkBuild(
+        name, version, "cuda", None, None, None, "low", [Evidence("its name does not say which CUDA it is for")]
+    )
