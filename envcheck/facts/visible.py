@@ -66,10 +66,12 @@ def evaluate(value: str | None, gpus: list[GpuView], *, uuids_compared: bool) ->
 
 
 def leading_number(text: str) -> int:
-    """The number that a text begins with, as strtoul reads it; -1 where it begins with none."""
-    digits = text.strip().removeprefix("+")
+    """The number that a text begins with, as strtoul reads it; -1 where it begins with none, or with one below 0."""
+    text = text.strip()
+    digits = text[1:] if text[:1] in ("+", "-") else text
     length = next((place for place, letter in enumerate(digits) if letter not in "0123456789"), len(digits))
-    return int(digits[: min(length, 9)]) if length else -1
+    number = int(digits[: min(length, 9)]) if length else -1
+    return -1 if number > 0 and text[0] == "-" else number
 
 
 def _unnamed(entry: str, gpus: list[GpuView]) -> str:
