@@ -19,10 +19,16 @@ MARK = "ENVCHECK_CHILD"
 """Environment variable by which what a command has started is found again."""
 _running: set[int] = set()
 """Process groups of commands that were started and not yet ended."""
+_starting: set[str] = set()
+"""Marks of commands that are being started, of which no process group is known yet."""
+interrupted = False
+"""The run was ended early: nothing more is started. To be looked at by who has put a mark into ``_starting``."""
 folders: set[str] = set()
 """Temporary folders of commands that run."""
 left_behind: list[Popen[bytes]] = []
 """What could not be killed."""
+_BEGUN = time.monotonic_ns()
+"""Sets this process apart from an earlier one with the same number."""
 
 
 def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
@@ -32,8 +38,11 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
 
     if timeout <= 0:
         return Ran("timeout", -1, "", "no time was left to start it")
-    mark = f"{os.getpid()}-{time.monotonic_ns()}"
+    mark = f"{_session()}{time.monotonic_ns()}"
+    _starting.add(mark)
     try:
+        if interrupted:
+            return Ran("timeout", -1, "", "the run was interrupted")
         process = subprocess.Popen(
             list(argv),
             stdin=subprocess.DEVNULL,
@@ -43,11 +52,13 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
             start_new_session=True,
             cwd="/" if os.name == "posix" else None,
         )
+        _running.add(process.pid)
     except (FileNotFoundError, NotADirectoryError):
         return Ran("not-found", 127, "", f"{argv[0]} was not found")
     except (OSError, ValueError) as error:
         return Ran("failed", 126, "", f"{argv[0]} could not be started: {error}")
-    _running.add(process.pid)
+    finally:
+        _starting.discard(mark)
     no_core(process.pid)
     parts: dict[str, bytes] = {}
 
@@ -117,11 +128,36 @@ def no_core(pid: int) -> None:
         pass  # another system, a limit of 0, or it has ended already
 
 
+def temporary_folder() -> str:
+    """A new folder, which :func:`kill_all` removes with the others; empty when none can be made."""
+    import tempfile
+
+    mark = f"{_session()}{time.monotonic_ns()}"
+    _starting.add(mark)
+    try:
+        folder = "" if interrupted else tempfile.mkdtemp(prefix="envcheck-")
+        folders.add(folder)
+    except OSError:
+        return ""
+    finally:
+        _starting.discard(mark)
+    return folder
+
+
+def _session() -> str:
+    """How the marks of this process begin."""
+    return f"{os.getpid()}-{_BEGUN}-"
+
+
 def end_marked(mark: str, variable: str = MARK) -> None:
-    """End what a command has started in a session of its own (Linux): in its environment ``variable`` is ``mark``."""
+    """End what a command has started in a session of its own (Linux): in its environment ``variable`` is ``mark``.
+
+    A mark that ends with ``-`` stands for all that begin so.
+    """
     import signal
 
     needle = f"{variable}={mark}".encode()
+    whole = not mark.endswith("-")
     try:
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     except OSError:
@@ -129,23 +165,40 @@ def end_marked(mark: str, variable: str = MARK) -> None:
     for pid in pids:
         try:
             with open(f"/proc/{pid}/environ", "rb") as file:
-                if needle in file.read(1 << 20).split(b"\0"):
+                data = file.read(1 << 20)
+            if needle in data:  # mostly it is not: then there is nothing to split
+                entries = data.split(b"\0")
+                if needle in entries if whole else any(entry.startswith(needle) for entry in entries):
                     os.kill(pid, signal.SIGKILL)
         except OSError:
             continue  # it has ended, or is somebody else's
 
 
 def kill_all() -> None:
-    """End every command that still runs: their sessions are their own, so that Ctrl-C does not reach them.
+    """End every command that still runs, and what it has started: their sessions are their own, so that Ctrl-C does
+    not reach them.
 
     Their temporary folders are removed too.
     """
-    for pid in tuple(_running):
-        kill_group(pid)
+    global interrupted
+    interrupted = True
+    until = time.monotonic() + GRACE
+    while _starting and time.monotonic() < until:
+        time.sleep(0.001)
+    if running := tuple(_running):
+        for pid in running:
+            kill_group(pid)
+        end_marked(_session())
     for folder in filter(None, tuple(folders)):
         import shutil
 
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def resume() -> None:
+    """Commands may be started again after :func:`kill_all`."""
+    global interrupted
+    interrupted = False
 
 
 def kill_group(pid: int) -> None:

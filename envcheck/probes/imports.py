@@ -142,7 +142,6 @@ def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
     """
     import secrets
     import shutil
-    import tempfile
 
     from envcheck.probes import child
 
@@ -151,11 +150,7 @@ def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
         return {"ended": "not started: no Python interpreter to run it in"}
     limit = host.seconds_left(float(seconds))
     mark = secrets.token_hex(16)
-    try:
-        folder = tempfile.mkdtemp(prefix="envcheck-")
-    except OSError:
-        folder = ""
-    child.folders.add(folder)
+    folder = child.temporary_folder()
     started = time.monotonic()
     try:
         # The traceback of a hang is written a moment before the end.

@@ -78,17 +78,30 @@ class Runner:
         """Released by a thread that has done its lane."""
 
     def run(self) -> None:
-        """Returns when every job is done, failed or given up. Interrupted, it leaves no command running."""
+        """Returns when every job is done, failed or given up.
+
+        Interrupted, by an exception or by a signal that ends the process, it leaves no command running.
+        """
+        from envcheck.probes.signals import Ended, Guard
+
+        guard = Guard()
+        child = sys.modules.get("envcheck.probes.child")
+        if child is not None:
+            child.resume()  # an earlier run may have been interrupted
         try:
             self._run()
-        except BaseException:
+        except BaseException as error:
             with self.lock:
                 for lane in self.lanes:
                     lane.owner += 1  # its thread starts no further job
             child = sys.modules.get("envcheck.probes.child")
             if child is not None:
                 child.kill_all()
+            if isinstance(error, Ended):
+                guard.end(error)
             raise
+        finally:
+            guard.lift()
 
     def _run(self) -> None:
         self.wake.acquire()

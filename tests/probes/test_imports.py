@@ -330,18 +330,23 @@ def test_the_command_line_survives_a_hang(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes with pgrep")
-def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_an_end_from_outside_leaves_nothing(tmp_path: Path, name: str) -> None:
+    """Neither the import, nor what it has started in a session of its own, nor the temporary folder."""
     site, tmp = tmp_path / "site", tmp_path / "tmp"
     site.mkdir()
     tmp.mkdir()
     process = start(site, tmp, 4324)
+    torch = site / "torch" / "__init__.py"
+    torch.write_text(torch.read_text().replace("4324']", "4324'], start_new_session=True"))
     until = time.monotonic() + 15
     while not processes("sleep 4324") and time.monotonic() < until:
         time.sleep(0.05)
     assert list(tmp.iterdir()), "its folder"
-    process.send_signal(signal.SIGINT)
+    number = signal.Signals[name]
+    process.send_signal(number)
     process.communicate(timeout=10)
-    assert process.returncode == 130
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
     time.sleep(0.2)
     assert processes("sleep 4324") == []
     assert list(tmp.iterdir()) == []
