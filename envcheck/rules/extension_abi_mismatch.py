@@ -1,7 +1,8 @@
 """A compiled extension was built for another PyTorch, CUDA or C++ ABI.
 
 What it does
-    Reads what the local labels of extensions say (flash-attn `+cu122torch2.1cxx11abiFALSE`, torch-scatter
+    Looks up the C++ functions that the installed file of an extension takes from torch; where nothing was read, reads
+    what the local labels of extensions say (flash-attn `+cu122torch2.1cxx11abiFALSE`, torch-scatter
     `+pt20cu118`, auto-gptq `+cu121`), what xFormers' own build record says, and for which CUDA bitsandbytes has
     libraries, and compares it with the torch that is installed.
 

@@ -1,9 +1,9 @@
 """The installed build has no code for this newer GPU.
 
 What it does
-    Compares each GPU's compute capability with the GPU code that each CUDA build carries: the targets read from the
-    installed binary, else those listed for this release, else what its CUDA release can compile for. Machine code for
-    X.y runs on X.z with z >= y and never across majors; PTX can be compiled for newer GPUs.
+    Compares each GPU's compute capability with the GPU code that each CUDA build carries: every fat binary in the
+    installed files, else the targets listed for this release, else what its CUDA release can compile for. Machine code
+    for X.y runs on X.z with z >= y and never across majors; PTX can be compiled for newer GPUs.
 
 Why it fails
     A build is compiled for the GPUs that its CUDA release knew and its makers chose. On a GPU of a newer major there
@@ -20,8 +20,9 @@ How to fix
 
 Exceptions
     The same major is enough: code for 8.6 runs on an 8.9 GPU, code for 12.0 on 12.1. A GPU that CUDA_VISIBLE_DEVICES
-    hides is only mentioned. An old nvcc does no harm to prebuilt packages. Code for discrete GPUs is not promised to
-    run on a Jetson, but often does: a warning.
+    hides is only mentioned; so is a build of which a part has no code for the GPU, which is often by design. An old
+    nvcc does no harm to prebuilt packages. Code for discrete GPUs is not promised to run on a Jetson, but often does:
+    a warning.
 
 Sources
     CUDA C++ Programming Guide (binary and PTX compatibility); GPU code in the wheels themselves; PyTorch build scripts.

@@ -1,7 +1,8 @@
 """A shared library that a package needs cannot be found.
 
 What it does
-    Reports libraries that something failed to find, libraries that an installed GPU build needs and that are nowhere on
+    Reports libraries that something failed to find, those that the loader will not find for the files of an installed
+    package (all of them, by re-enacting its search), libraries that an installed GPU build needs and that are nowhere on
     this system, libraries that are there but not where the loader looks, and a stub of the driver on LD_LIBRARY_PATH.
 
 Why it fails
