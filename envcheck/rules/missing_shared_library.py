@@ -3,7 +3,8 @@
 What it does
     Reports libraries that something failed to find, those that the loader will not find for the files of an installed
     package (all of them, by re-enacting its search), libraries that an installed GPU build needs and that are nowhere
-    on this system, libraries that are there but not where the loader looks, and a stub of the driver on LD_LIBRARY_PATH.
+    on this system, libraries that are there but not where the loader looks, and a stub of the driver on
+    LD_LIBRARY_PATH.
 
 Why it fails
     The loader looks in the folders of LD_LIBRARY_PATH, in its cache and in the system's folders, not in Python packages
