@@ -14,7 +14,7 @@ from envcheck.probes.build_files import Site, assignments, cuda_in_label, target
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
 from envcheck.probes.packages import TENSORFLOWS
-from envcheck.versions import local_label, numbers
+from envcheck.versions import canonical, local_label, numbers
 
 _CPU = Absent("a build for the CPU")
 _NAMES = ("__version__", "_release_version", "version")
@@ -153,7 +153,7 @@ def _onnxruntime(site: Site, name: str) -> list[Build]:
         if len(variants) > 1:
             return _broken(name, Unknown(f"the files may be those of {' or '.join(sorted(variants))}"), source)
         values, source = {}, "onnxruntime/capi"
-    package = (text_of(values, "package_name") or name).replace("_", "-").lower()
+    package = canonical(text_of(values, "package_name") or name)
     more = site.values("onnxruntime/capi/version_info.py")
     if not isinstance(more, Unknown):
         values = {**more, **values}

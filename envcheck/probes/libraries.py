@@ -22,6 +22,7 @@ from envcheck.core.snapshot import Absent, Library, Package, Text, Unknown, know
 from envcheck.probes import loader
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
+from envcheck.versions import canonical
 
 DISTRIBUTIONS = {
     "cudart": "nvidia-cuda-runtime",
@@ -158,7 +159,7 @@ class _Search:
                 elif name == "paddle":
                     self.folder(f"{site}/paddle/libs", "wheel", "paddle")
                 elif name.endswith(".libs"):
-                    self.folder(f"{site}/{name}", "wheel", name[:-5].replace("_", "-").lower())
+                    self.folder(f"{site}/{name}", "wheel", canonical(name[:-5]))
                 elif name in ("sklearn", "functorch") and self.host.platform == "darwin":
                     self.folder(f"{site}/{name}/.dylibs", "wheel", name)
             if len(self.found) > before:
