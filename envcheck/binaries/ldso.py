@@ -40,7 +40,8 @@ X86_LEVELS = {
     "x86-64-v3": ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"),
     "x86-64-v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
 }
-"""Flags, as /proc/cpuinfo names them, that each level adds (x86-64 psABI, table 3.1; abm is LZCNT)."""
+"""Flags, as /proc/cpuinfo names them, that each level adds (x86-64 psABI, table 3.1; abm is LZCNT). SSE3 and OSXSAVE
+are left out: what has SSSE3 has the one, and the kernel shows avx only with the other."""
 
 MAX_LOADER = 1 << 22
 

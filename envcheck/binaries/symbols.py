@@ -14,8 +14,8 @@ from envcheck.binaries.elf import DT_VERDEF, DT_VERDEFNUM, DT_VERNEED, DT_VERNEE
 from envcheck.binaries.loading import Load, Process
 from envcheck.binaries.search import Loaded
 
-DT_HASH, DT_SYMTAB, DT_SYMENT, DT_GNU_HASH, DT_VERSYM = 4, 6, 11, 0x6FFFFEF5, 0x6FFFFFF0
-STB_LOCAL, STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE = 0, 1, 2, 10
+DT_HASH, DT_SYMTAB, DT_GNU_HASH, DT_VERSYM = 4, 6, 0x6FFFFEF5, 0x6FFFFFF0
+STB_GLOBAL, STB_WEAK, STB_GNU_UNIQUE = 1, 2, 10
 STT_TLS, SHN_ABS = 6, 0xFFF1
 LOOKED_UP = (0, 1, 2, 5, 6, 10)
 """Types that the loader binds to: NOTYPE, OBJECT, FUNC, COMMON, TLS, GNU_IFUNC."""
