@@ -59,9 +59,15 @@ def run(arguments: Sequence[str]) -> int:
 
         return with_click(arguments)
     except (Exception, KeyboardInterrupt) as error:
-        from envcheck.cli.errors import report_error
+        try:
+            from envcheck.cli.errors import report_error
 
-        return report_error(error)
+            return report_error(error)
+        except Exception:  # no memory, no file handles, a damaged installation: not even the words can be had
+            import os
+
+            os.write(2, f"envcheck: it can't run here: {type(error).__name__}\n".encode())
+            return 2
 
 
 def fast(arguments: Sequence[str]) -> dict[str, object] | None:
@@ -91,5 +97,21 @@ def without_typing_extensions() -> None:
         del sys.modules["typing_extensions"]
 
 
+def not_from_here() -> None:
+    """``python -m`` puts the current folder before the standard library; a file in it named like a module would run.
+
+    It goes to the end: what is installed nowhere else is still found there.
+    """
+    import os
+
+    try:
+        here = os.getcwd()
+    except OSError:
+        return
+    if sys.path and sys.path[0] in ("", here):
+        sys.path.append(sys.path.pop(0))
+
+
 if __name__ == "__main__":
+    not_from_here()
     sys.exit(main())

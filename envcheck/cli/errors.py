@@ -10,6 +10,17 @@ INTERRUPTED = 130
 TRACEBACK = "ENVCHECK_TRACEBACK"
 """Environment variable: show the traceback of an error inside envcheck."""
 
+EXPECTED = (
+    ("assume", "AssumptionError"),
+    ("cli.check", "UsageError"),
+    ("cli.output", "OutputError"),
+    ("config", "ConfigError"),
+    ("core.snapshot", "SnapshotError"),
+    ("inspection.subject", "InspectError"),
+    ("matrix.model", "MatrixError"),
+    ("matrix.model", "QueryError"),
+)
+
 
 def report_error(error: BaseException) -> int:
     """Say on stderr what is wrong; gives the exit code."""
@@ -17,12 +28,11 @@ def report_error(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         return USAGE
-    from envcheck.matrix.model import MatrixError
-
-    if isinstance(error, MatrixError) and len(error.errors) > 1:
+    faults = getattr(error, "errors", ()) if type(error).__name__ == "MatrixError" else ()
+    if len(faults) > 1:
         # Whoever mends a table wants all its faults at once.
-        complain(f"the compatibility tables have {len(error.errors)} faults; nothing was loaded")
-        for fault in error.errors:
+        complain(f"the compatibility tables have {len(faults)} faults; nothing was loaded")
+        for fault in faults:
             complain(fault)
         return USAGE
     complain(sentence(error))
@@ -34,16 +44,13 @@ def report_error(error: BaseException) -> int:
 
 
 def expected() -> tuple[type[BaseException], ...]:
-    """Errors whose text was written for the user."""
-    from envcheck.assume import AssumptionError
-    from envcheck.cli.check import UsageError
-    from envcheck.cli.output import OutputError
-    from envcheck.config import ConfigError
-    from envcheck.core.snapshot import SnapshotError
-    from envcheck.inspection.subject import InspectError
-    from envcheck.matrix.model import MatrixError, QueryError
+    """Errors whose text was written for the user.
 
-    return AssumptionError, UsageError, OutputError, ConfigError, InspectError, MatrixError, QueryError, SnapshotError
+    Nothing is imported for it: an error can only come from a module that is there, and the import of another one may
+    be what failed.
+    """
+    found = [getattr(sys.modules.get(f"envcheck.{module}"), name, None) for module, name in EXPECTED]
+    return tuple(kind for kind in found if isinstance(kind, type))
 
 
 def sentence(error: BaseException) -> str:
@@ -55,6 +62,12 @@ def sentence(error: BaseException) -> str:
         return f"{str(message()).rstrip('.')} (see '{command} --help')"
     if isinstance(error, expected()):
         return (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, ImportError):
+        return (
+            f"a part that envcheck needs can't be imported: {type(error).__name__}: {error} (Python: {sys.executable})"
+        )
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for envcheck to run"
     place = ""
     trace = error.__traceback__
     while trace is not None:
@@ -69,13 +82,15 @@ def sentence(error: BaseException) -> str:
 
 def complain(text: str) -> None:
     """One line on stderr, in whatever that can show."""
-    from envcheck.render.terminal import clean, encodable
-
     stream = sys.stderr
     if stream is None or stream.closed:
         return
     try:
+        from envcheck.render.terminal import clean, encodable
+
         stream.write(f"envcheck: {encodable(clean(text, 2000), stream.encoding or 'utf-8')}\n")
         stream.flush()
     except (OSError, ValueError):
         pass
+    except (ImportError, MemoryError):
+        os.write(2, f"envcheck: {text[:2000]}\n".encode("ascii", "backslashreplace"))

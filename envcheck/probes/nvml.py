@@ -51,7 +51,8 @@ def query_nvml(host: Host) -> dict[str, Any]:
     import json
 
     # The working folder and relative entries stay out: nobody knows what lies there.
-    wanted: dict[str, Any] = {"path": [folder for folder in sys.path if os.path.isabs(folder)], "skip": {}}
+    folders = [folder for folder in sys.path if isinstance(folder, str) and os.path.isabs(folder)]
+    wanted: dict[str, Any] = {"path": folders, "skip": {}}
     until = time.monotonic() + TIMEOUT
     answer: dict[str, Any] = {}
     crashes: list[list[str]] = []

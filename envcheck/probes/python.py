@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from envcheck.core.snapshot import Absent, Python, Unknown
@@ -69,10 +70,19 @@ def site_folders() -> list[str]:
     """Folders of sys.path, in its order, where packages are installed: site-packages, Debian's dist-packages, and
     what PYTHONPATH names. The others are the standard library and the folder of the script.
     """
-    named = {os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
-    paths = [os.path.abspath(path) for path in sys.path if path]
+    named = set(absolute(os.environ.get("PYTHONPATH", "").split(os.pathsep)))
+    paths = absolute(sys.path)
     sites = [path for path in paths if path.endswith(("site-packages", "dist-packages")) or path in named]
     return [path for path in dict.fromkeys(sites) if os.path.isdir(path)]
+
+
+def absolute(paths: Iterable[object]) -> list[str]:
+    """Those that can name a folder, absolute; whatever else a program puts into sys.path, an import passes over."""
+    texts = [path for path in paths if isinstance(path, str) and path and "\0" not in path]
+    try:
+        return [os.path.abspath(path) for path in texts]
+    except OSError:  # the current folder is gone, and what is relative with it
+        return [os.path.normpath(path) for path in texts if os.path.isabs(path)]
 
 
 def abi() -> str:

@@ -76,3 +76,10 @@ def test_no_answer(tmp_path: Path) -> None:
     found = python.probe(recorded(tmp_path), Log())
     assert isinstance(found.version, Unknown)
     assert isinstance(found.platform_tags, Unknown)
+
+
+def test_what_else_a_program_puts_into_sys_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    monkeypatch.setattr(sys, "path", [5, None, b"/bytes/site-packages", "nul\0/site-packages", "", str(site)])
+    assert python.site_folders() == [str(site)]
