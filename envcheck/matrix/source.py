@@ -96,6 +96,8 @@ class SourceStore:
         self.directory = directory
         self._toml: dict[str, dict[str, Any]] = {}
         self._csv: dict[str, list[str]] = {}
+        self._asked: dict[str, int] = {}
+        self._groups: dict[str, dict[str, list[tuple[int, str]]]] = {}
         self._date = ""
 
     def tables(self) -> list[str]:
@@ -169,6 +171,7 @@ class SourceStore:
         """Drop what was read of `table`, because its files changed."""
         self._toml.pop(table, None)
         self._csv.pop(table, None)
+        self._groups.pop(table, None)
         self._date = ""
 
     def _path(self, table: str, suffix: str = ".toml") -> str:
@@ -192,6 +195,21 @@ class SourceStore:
                 raise MatrixError([f"{path}: this is no text in UTF-8 (byte {error.start})"]) from error
         return self._csv[table]
 
+    def _beginning(self, table: str, first: str) -> list[tuple[int, str]]:
+        """Numbers and texts of the lines of a table whose first cell is ``first``."""
+        asked = self._asked[table] = self._asked.get(table, 0) + 1
+        if "," in first:
+            return []
+        if asked <= 3:
+            start = first + ","
+            return [(number, line) for number, line in enumerate(self._lines(table)[1:], 2) if line.startswith(start)]
+        if table not in self._groups:  # pays off only for many questions
+            groups: dict[str, list[tuple[int, str]]] = {}
+            for number, line in enumerate(self._lines(table)[1:], 2):
+                groups.setdefault(line.partition(",")[0], []).append((number, line))
+            self._groups[table] = groups
+        return self._groups[table].get(first, [])
+
     def _read_csv(self, meta: TableMeta, columns: list[str], partition: str | None) -> Data:
         import csv
 
@@ -206,8 +224,7 @@ class SourceStore:
         numbered: Iterable[tuple[int, str]] = enumerate(lines[1:], 2)
         if partition is not None and names[0] == meta.partition:
             # Parsing 20,000 lines takes 100 ms; one package's lines are found by how they begin.
-            start = partition + ","
-            numbered = [(number, line) for number, line in numbered if line.startswith(start)]
+            numbered = self._beginning(meta.id, partition)
         else:
             numbered = list(numbered)
         kinds = [meta.type_of(name) for name in names]
