@@ -34,6 +34,7 @@ def main() -> None:
     ending: dict[str, Any] = {}
     try:
         __import__(module)
+        refuse_empty(sys.modules[module])
         ending["compiled"] = compiled(module)
     except SystemExit as error:
         ending["exit"] = str(error.code)[:LIMIT]
@@ -42,6 +43,16 @@ def main() -> None:
     say(channel, {"done": ending})
     # An orderly end could crash or hang too; that would say nothing of the import.
     os._exit(0)
+
+
+def refuse_empty(module: Any) -> None:
+    """A folder whose ``__init__.py`` is gone or may not be read is imported as a namespace, with nothing in it.
+
+    Raises ImportError for it: no framework is one.
+    """
+    if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
+        folders = ", ".join(map(str, module.__path__))
+        raise ImportError(f"{module.__name__} is only a folder: {folders} has no __init__.py that can be read")
 
 
 def guard(seconds: float) -> None:

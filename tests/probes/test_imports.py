@@ -139,6 +139,13 @@ def processes(words: str) -> list[str]:
     return subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=False).stdout.split()
 
 
+def test_a_folder_without_its_module_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "framework" / "lib").mkdir(parents=True)
+    (test,) = run(tmp_path, "framework")[0].values()
+    assert test.outcome == "error"
+    assert "framework is only a folder" in (known(test.error) or "")
+
+
 @needs_gcc
 def test_every_way_to_fail(site: Path, clean: Path) -> None:
     names = [*BODIES, "unresolved", "lacks_library", "too_new", "constructs", "wraps", "exits", "garbage"]
