@@ -18,7 +18,7 @@ from recording import recorded
 from envcheck import probes
 from envcheck.core.snapshot import Absent, Cpu, Machine, Memory, Snapshot, Stack, Unknown, Userland
 from envcheck.probes import Probe, collect, unknown_part
-from envcheck.probes.host import Host
+from envcheck.probes.host import Host, Ran
 
 
 @pytest.fixture
@@ -245,6 +245,12 @@ def test_an_interrupt_leaves_no_command_behind(tmp_path: Path) -> None:
     job = Job("slow", work, lambda *_: None, lambda _: None)
     with pytest.raises(KeyboardInterrupt):
         Runner([[job]], progress=interrupt).run()
+    # Threads of the interrupted run start nothing more; the next run does.
+    assert Host().run(["/bin/true"], 5).trouble == "the run was interrupted"
+    ran: list[Ran] = []
+    again = Job("again", lambda: lambda: ran.append(Host().run(["/bin/true"], 5)), lambda *_: None, lambda _: None)
+    Runner([[again]]).run()
+    assert [one.status for one in ran] == ["done"]
     pid = int(mark.read_text())
     for _ in range(500):
         try:
