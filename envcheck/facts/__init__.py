@@ -26,6 +26,7 @@ PROVIDERS = {
     "in_container": "basics",
     "python_version": "basics",
     "packages": "basics",
+    "unread_folders": "basics",
     "env": "basics",
     "cpu_flags": "basics",
     "driver": "driver",

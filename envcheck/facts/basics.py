@@ -154,6 +154,15 @@ def packages(facts: Facts) -> Packages | Absent | Unknown:
     return found if isinstance(found, (Absent, Unknown)) else Packages(found)
 
 
+def unread_folders(facts: Facts) -> list[str]:
+    """Site folders that exist and could not be listed: what is installed in them is not known."""
+    return [
+        run.where
+        for run in facts.snapshot.probes
+        if run.probe == "packages" and run.status == "failed" and run.detail.partition(":")[0].endswith("Error")
+    ]
+
+
 def env(facts: Facts) -> dict[str, str] | Absent | Unknown:
     found = facts.snapshot.stack.env
     return found if isinstance(found, (Absent, Unknown)) else {variable.name: variable.value for variable in found}

@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from envcheck.core.report import Evidence, Finding, Fix, Pass, Result
+from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
 from envcheck.facts.requirements import Unmet
 from envcheck.rules import _conflicts as conflicts
 from envcheck.versions import compare_numbers, numbers
@@ -48,7 +48,11 @@ NVIDIA = ("nvidia-", "cuda-")
 """Beginnings of the names of NVIDIA's component wheels."""
 
 
-def check(packages: Packages, *, unmet: Sequence[Unmet] = (), matrix: Matrix) -> Iterator[Result]:
+def check(
+    packages: Packages, *, unmet: Sequence[Unmet] = (), unread_folders: Sequence[str] = (), matrix: Matrix
+) -> Iterator[Result]:
+    for folder in unread_folders:
+        yield Undecided(folder, "packages", "the folder could not be read: what is installed in it is not known")
     mine = [one for one in unmet if conflicts.home(one, matrix) == "package-conflict"]
     nvidia = [one for one in mine if one.need.name.startswith(NVIDIA)]
     for one in mine:
