@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,8 +35,6 @@ def leave(code: int) -> None:
     An orderly end costs 2 to 3 ms, and a thread that a broken driver holds in the kernel could keep it from ending at
     all. Comes back under a debugger, profiler or coverage, and when the output can't be written.
     """
-    import os
-
     if sys.gettrace() is not None or sys.getprofile() is not None or "coverage" in sys.modules:
         return
     try:
@@ -59,21 +58,22 @@ def run(arguments: Sequence[str]) -> int:
 
         return with_click(arguments)
     except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, MemoryError):
+            error.__traceback__ = None  # it holds what all the frames held: without it there is room for a sentence
         try:
             from envcheck.cli.errors import report_error
 
             return report_error(error)
+        except MemoryError:
+            os.write(2, b"envcheck: it can't run here: MemoryError\n")
+            os._exit(2)
         except Exception:  # no memory, no file handles, a damaged installation: not even the words can be had
-            import os
-
             os.write(2, f"envcheck: it can't run here: {type(error).__name__}\n".encode())
             return 2
 
 
 def fast(arguments: Sequence[str]) -> dict[str, object] | None:
     """Values for a check, when the arguments are plain enough to be read without click."""
-    import os
-
     if "_ENVCHECK_COMPLETE" in os.environ:  # click's shell completion
         return None
     from envcheck.cli.fast import parse
@@ -102,8 +102,6 @@ def not_from_here() -> None:
 
     It goes to the end: what is installed nowhere else is still found there.
     """
-    import os
-
     try:
         here = os.getcwd()
     except OSError:

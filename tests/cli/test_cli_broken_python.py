@@ -60,6 +60,7 @@ def test_too_little_memory_is_no_finding(tmp_path: Path, megabytes: int) -> None
         capture_output=True, text=True, cwd=tmp_path, timeout=60, check=False, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": ROOT},
     )  # fmt: skip
-    assert "Traceback" not in ran.stderr
+    # At the very edge there may be no room for the interpreter's own words either.
+    assert "Traceback" not in ran.stderr or "MemoryError" in ran.stderr.splitlines()[-1]
     # With its own output it may also have done what it could; without, it must not look like a verdict.
     assert ran.stdout or ran.returncode not in (0, 1)
