@@ -16,9 +16,7 @@ from envcheck.core.report import Evidence
 from envcheck.core.snapshot import Absent, CodeSet, Unknown, known
 from envcheck.facts import Facts
 from envcheck.facts.builds import FrameworkBuild
-from envcheck.targets import parse_target as parse_target
-from envcheck.targets import ptx_serves as ptx_serves
-from envcheck.targets import runs_on as runs_on
+from envcheck.targets import parse_target, ptx_serves, runs_on
 from envcheck.versions import canonical, minor, numbers
 
 if TYPE_CHECKING:

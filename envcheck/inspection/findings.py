@@ -17,8 +17,6 @@ from envcheck.versions import compare_numbers, numbers, satisfies_prefix
 if TYPE_CHECKING:
     from envcheck.core.snapshot import Userland
 
-IMAGES = ("amzn ", "debian ", "fedora ", "rocky ", "sles ", "ubuntu ")
-"""Distributions that a fix names."""
 LIBCUDA = ("libcuda.so", "nvcuda.dll")
 TABLE = "its own files"
 """Where evidence comes from that was read in the wheel."""

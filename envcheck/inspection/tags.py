@@ -11,7 +11,7 @@ from typing import NamedTuple
 from envcheck.versions import compare_numbers, numbers
 
 OLD = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
-LINUX, MAC = ("x86_64", "aarch64", "i686", "ppc64le", "s390x", "armv7l", "riscv64"), ("x86_64", "arm64")
+LINUX = ("x86_64", "aarch64", "i686", "ppc64le", "s390x", "armv7l", "riscv64")
 WINDOWS = {"win_amd64": "x86_64", "win_arm64": "aarch64", "win32": "i686"}
 UNIVERSAL = {"universal2": ("x86_64", "aarch64"), "universal": ("x86_64", "i686"), "intel": ("x86_64", "i686")}
 

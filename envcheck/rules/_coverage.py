@@ -145,7 +145,7 @@ def _like_other_releases(
     build: FrameworkBuild, gpu: GpuView, sm: tuple[int, int], evidence: list[Evidence], matrix: Matrix
 ) -> Coverage:
     """A torch build that is not listed: what all listed builds with this CUDA have in common."""
-    from envcheck.facts.gpu_code import parse_target, runs_on
+    from envcheck.targets import parse_target, runs_on
 
     some = len(numbers(build.cuda or "")) > 1
     rows = matrix.rows("torch-archs", cuda=minor(build.cuda or ""), arch="x86_64") if some else []

@@ -93,8 +93,8 @@ def best_torch(
 
 def _covers(matrix: Matrix, release: str, cuda: str, gpus: Sequence[GpuView]) -> bool:
     """Whether a torch build is listed to have machine code for all GPUs."""
-    from envcheck.facts.gpu_code import runs_on
     from envcheck.matrix.torch import torch_archs
+    from envcheck.targets import runs_on
 
     if not gpus:
         return True
@@ -105,7 +105,7 @@ def _covers(matrix: Matrix, release: str, cuda: str, gpus: Sequence[GpuView]) ->
 
 def best_ort(matrix: Matrix, majors: Iterable[int], gpus: Sequence[GpuView] = ()) -> tuple[str, str] | None:
     """The newest onnxruntime-gpu whose CUDA major is among ``majors`` and that covers all GPUs; with that major."""
-    from envcheck.facts.gpu_code import ptx_serves, runs_on
+    from envcheck.targets import ptx_serves, runs_on
 
     wanted = set(majors)
     rows = sorted(matrix.rows("ort-gpu"), key=lambda row: numbers(row["onnxruntime_gpu"]), reverse=True)
