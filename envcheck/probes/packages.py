@@ -57,8 +57,17 @@ CONDA_NAMES = (
     *("mkl", "intel-openmp", "llvm-openmp", "libgomp", "libstdcxx", "libgcc", "_openmp_mutex", "cutensor", "ucx"),
 )
 """Beginnings of the names of conda packages that have no Python metadata and matter here."""
-SHOWN = 10
-"""Clashing files that are kept for each pair of owners, compiled ones first."""
+MODULES = {
+    "onnxruntime": "onnxruntime",
+    "opencv-": "cv2",
+    "faiss": "faiss",
+    "cupy": "cupy",
+    "paddlepaddle": "paddle",
+    "tensorflow": "tensorflow",
+    "torch": "torch",
+    "triton": "triton",
+}
+"""Family -> the module that all of it bring. Uninstalling one of two takes the files of the other away."""
 
 _NONE_NEEDED = Absent("its metadata ask for none")
 
@@ -298,73 +307,34 @@ def _find_clashes(host: Host, log: Log, packages: list[Package]) -> list[FileCla
     unread = ""
     for (location, key), members in families.items():
         if len(members) < 2:
+            _find_missing(host, log, location, key, members[0])
             continue
+        from envcheck.probes import records
+
         with log.attempt(
             "file clashes", f"{location}: RECORD of {', '.join(member.name for member in members)}"
         ) as attempt:
             unread = f"RECORD of {key} packages could not be read"
-            records = [(member.name, _record(host, location, member)) for member in members]
-            before = len(clashes)
-            for index, (name, files) in enumerate(records):
-                for other, others in records[index + 1 :]:
-                    shown = _compare(name, files, other, others, log, location)
-                    _who_won(host, location, shown, {name: files, other: others})
-                    clashes += shown
+            found = records.clashes(host, log, location, members)
+            clashes += found
             unread = ""
-            attempt.found(f"{len(clashes) - before} files shown")
+            attempt.found(f"{len(found)} files shown")
     if clashes:
         return clashes
     return Unknown(unread) if unread else Absent("no two distributions own one file")
 
 
-def _compare(
-    name: str, files: dict[str, str], other: str, others: dict[str, str], log: Log, location: str
-) -> list[FileClash]:
-    shared = [path for path, digest in files.items() if path in others and digest != others[path]]
-    # A module and a package of one name: the package wins, whoever wanted the module.
-    for mine, theirs in ((files, others), (others, files)):
-        shared += [
-            path[:-3]
-            for path in mine
-            if path.endswith(".py") and "/" not in path and f"{path[:-3]}/__init__.py" in theirs
-        ]
-    if len(shared) > SHOWN:
-        log.add("file clashes", "ok", f"{name} and {other} both own {len(shared)} files that differ", location)
-        shared.sort(
-            key=lambda path: (not path.endswith((".so", ".pyd", ".dll", ".dylib")) and ".so." not in path, path)
-        )
-    return [FileClash(path=path, owners=sorted((name, other))) for path in shared[:SHOWN]]
-
-
-def _who_won(host: Host, location: str, clashes: list[FileClash], records: dict[str, dict[str, str]]) -> None:
-    """Whose file lies on disk, by its size: nothing is hashed here."""
-    try:
-        sizes = host.query("sizes", *(f"{location}/{clash.path}" for clash in clashes)) if clashes else {}
-    except (OSError, ValueError):
+def _find_missing(host: Host, log: Log, location: str, family: str, package: Package) -> None:
+    """What is gone since another package with the same files was uninstalled; one look where nothing is."""
+    module = MODULES.get(family)
+    if module is None or host.exists(f"{location}/{module}/__init__.py"):
         return
-    for clash in clashes:
-        size = sizes.get(f"{location}/{clash.path}")
-        if size is None:
-            continue
-        wanted = {name: files.get(clash.path, "").rpartition(",")[2] for name, files in records.items()}
-        if len(set(wanted.values())) == len(wanted) and all(text.isdigit() for text in wanted.values()):
-            owner = next((name for name, text in wanted.items() if text == str(size)), None)
-            clash.kept = owner or Absent(f"the file has {size} bytes, which neither RECORD says")
+    from envcheck.probes import records
 
-
-def _record(host: Host, location: str, package: Package) -> dict[str, str]:
-    """Files of a distribution, each with "digest,size". Raises OSError."""
-    wanted = f"-{known(package.version)}.dist-info"
-    for entry in host.listdir(location):
-        if entry.endswith(wanted) and canonical(entry[: -len(wanted)]) == package.name:
-            break
-    else:
-        raise FileNotFoundError(2, "no dist-info", package.name)
-    found: dict[str, str] = {}
-    for line in host.read(f"{location}/{entry}/RECORD", 16 * HEAD_LIMIT).splitlines():
-        rest, _, size = line.rpartition(",")
-        path, _, digest = rest.rpartition(",")
-        path = path.strip('"').replace("\\", "/")
-        if digest and ".dist-info/" not in path and "__pycache__" not in path and not path.startswith(".."):
-            found[path] = f"{digest},{size}"
-    return found
+    try:
+        lost = records.missing(host, location, package)
+    except (OSError, ValueError):
+        return  # a package that was installed in place, or by another tool, has no such list
+    if f"{module}/__init__.py" in lost:
+        package.missing = lost[: records.SHOWN]
+        log.add("packages", "failed", f"{len(lost)} files of {package.name} are not there", location)

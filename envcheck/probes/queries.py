@@ -63,6 +63,25 @@ def query_sizes(host: Host, *paths: str) -> dict[str, int]:
     return found
 
 
+def query_hashes(host: Host, algorithm: str, *paths: str) -> dict[str, str]:
+    """``sha256=...`` as RECORD writes it, for those of these files that can be read before the deadline.
+
+    Raises ValueError: no such algorithm.
+    """
+    from envcheck.probes.hashing import file_hash
+
+    found = {}
+    for path in paths:
+        try:
+            digest = file_hash(path, algorithm, host.deadline)
+        except OSError:
+            continue
+        if digest is None:
+            break
+        found[path] = digest
+    return found
+
+
 def query_denied(host: Host, *paths: str) -> list[str]:
     """Those of the paths that this process may not open for reading and writing."""
     return [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]

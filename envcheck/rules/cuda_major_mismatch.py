@@ -33,7 +33,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
-from envcheck.core.snapshot import Absent, FileClash, Stack, Toolkit, known
+from envcheck.core.snapshot import FileClash, Stack, Toolkit, known
 from envcheck.rules._binaries import displaced, finds_all
 from envcheck.rules._cuda_libs import cite, fixes_for, is_side_framework, needed_files, needs_system_cuda
 from envcheck.versions import canonical, numbers
@@ -300,12 +300,11 @@ def _overwritten_finding(
 ) -> Finding:
     labels = [f"{name} {version}" if version else name for name, version in zip(pair, versions, strict=True)]
     seen = next((c for c in clashes if {canonical(owner) for owner in c.owners} >= set(pair)), None)
+    from envcheck.rules._overwritten import outcome, whose_files
+
     evidence = [*(Evidence(f"{label} is installed", "package list") for label in labels), row]
     if seen is not None:
-        kept, neither = known(seen.kept), isinstance(seen.kept, Absent)
-        whose = f"; by its size the file that is there is that of {kept}" if kept else ""
-        whose = "; the file that is there has the size of neither" if neither else whose
-        evidence.append(Evidence(f"{seen.path} has two owners{whose}", "RECORD of the packages"))
+        evidence += whose_files(clashes, pair)
     torch = packages.label("torch") or ""
     keep = next((name for name in pair if torch.startswith(f"cu{wheels[name]}")), pair[-1])
     drop = [name for name in pair if name != keep]
@@ -318,8 +317,7 @@ def _overwritten_finding(
         severity=severity,
         confidence="high" if seen is not None else "medium",
         subject=" and ".join(labels),
-        message=f"{' and '.join(labels)}, for CUDA {majors}, write the same files ({file}); "
-        "the one installed last has overwritten the other.",
+        message=f"{' and '.join(labels)}, for CUDA {majors}, write the same files ({file}); {outcome(clashes, pair)}.",
         evidence=evidence,
         fixes=[
             Fix(

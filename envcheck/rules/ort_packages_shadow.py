@@ -73,6 +73,7 @@ def _finding(
     matrix: Matrix,
 ) -> Finding:
     from envcheck.matrix.lookup import brings_onnxruntime
+    from envcheck.rules._overwritten import outcome, owners_there, whose_files
 
     names = [canonical(package.name) for package in installed]
     labels = [
@@ -87,16 +88,15 @@ def _finding(
     if row is not None:
         title, url, as_of = matrix.cite(row)
         evidence.append(Evidence("each of them installs the module onnxruntime", title, url, as_of))
-    if clashes:
-        shown = ", ".join(clash.path for clash in clashes[:2])
-        evidence.append(Evidence(f"{len(clashes)} files have two owners: {shown}", "RECORD of the packages"))
-    ends = "the one installed last has overwritten the others"
+    evidence += whose_files(clashes, names)
+    ends, mixture = outcome(clashes, names), len(owners_there(clashes, names)) > 1
     on_disk = next(
         (b for b in builds if canonical(b.package) in names and isinstance(b.variant, str) and b.source), None
     )
     if on_disk is not None:
-        ends = f"the files on disk are those of the {on_disk.variant} build"
-        evidence.append(Evidence(ends, on_disk.source))
+        built = f"the files on disk are those of the {on_disk.variant} build"
+        ends = ends if mixture else built
+        evidence.append(Evidence(f"{on_disk.variant} build" if mixture else built, on_disk.source))
     return Finding(
         severity="error",
         confidence="high",

@@ -3,12 +3,14 @@
 What it does
     Checks what packages require of each other: from their own metadata where they are installed, else from our table
     of the release's metadata. It also checks what some packages demand only when they are imported, and reports the
-    deprecated distribution pynvml, whose module hides the one of nvidia-ml-py.
+    deprecated distribution pynvml, whose module hides the one of nvidia-ml-py; packages whose files are a mixture with
+    those of another one, and packages whose files are gone.
 
 Why it fails
     pip resolves requirements for what is being installed, not for what was there before: a later `pip install` can
     leave an older package with a companion that it was not made for. The program then fails on import, or uses names
-    that no longer exist.
+    that no longer exist. Packages of one module (opencv-python and opencv-python-headless) overwrite each other, and
+    whichever is uninstalled takes the files of the other away.
 
 How it shows
     `ERROR: pip's dependency resolver does not currently take into account all the packages that are installed`;
@@ -36,6 +38,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
+from envcheck.core.snapshot import Stack, known
 from envcheck.facts.requirements import Unmet
 from envcheck.rules import _conflicts as conflicts
 from envcheck.versions import compare_numbers, numbers
@@ -49,7 +52,12 @@ NVIDIA = ("nvidia-", "cuda-")
 
 
 def check(
-    packages: Packages, *, unmet: Sequence[Unmet] = (), unread_folders: Sequence[str] = (), matrix: Matrix
+    packages: Packages,
+    stack: Stack,
+    *,
+    unmet: Sequence[Unmet] = (),
+    unread_folders: Sequence[str] = (),
+    matrix: Matrix,
 ) -> Iterator[Result]:
     for folder in unread_folders:
         yield Undecided(folder, "packages", "the folder could not be read: what is installed in it is not known")
@@ -67,6 +75,10 @@ def check(
             yield _finding(one, packages, matrix)
     yield from _nvidia(nvidia, packages)
     yield from _pynvml(packages)
+    if (clashes := known(stack.clashes)) or any(known(package.missing) for package in packages):
+        from envcheck.rules._overwritten import overwritten
+
+        yield from overwritten(packages, clashes or ())
     if not mine:
         yield Pass("installed packages", "what they require of each other is met")
 

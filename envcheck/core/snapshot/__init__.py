@@ -265,15 +265,17 @@ class Package(_Part):
     requires_python: Text = NOT_STATED
     location: Text = NOT_STATED
     installer: Text = NOT_STATED
+    missing: list[str] | Absent | Unknown = NOT_STATED
+    """Files that it installed and that are gone, the first of them; stated only where its module can't be imported."""
 
 
 class FileClash(_Part):
-    """One file that two distributions claim to own (RECORD)."""
+    """One file that several distributions claim to own (RECORD)."""
 
     path: str
     owners: list[str]
     kept: Text = NOT_STATED
-    """The owner whose file is there, where their sizes tell; absent when it is of neither: changed, or mixed."""
+    """The owner whose file is there, by its size or its hash; absent when it is nobody's: gone, or changed."""
 
 
 class Build(_Part):
