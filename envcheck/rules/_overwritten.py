@@ -127,7 +127,10 @@ def _lost(package: Package, lost: list[str]) -> Finding:
         message=f"{_label(package.name, version)} is installed, but its module {module} is gone, as when another "
         "package with the same files was uninstalled.",
         evidence=[
-            Evidence(f"not there: {listed(lost)}", f"its RECORD in {known(package.location) or 'the site folder'}")
+            Evidence(
+                f"not there: {', '.join(lost[:NAMED])}{' and others' if len(lost) > NAMED else ''}",
+                f"its RECORD in {known(package.location) or 'the site folder'}",
+            )
         ],
         fixes=[
             Fix(
