@@ -8,6 +8,8 @@ in those of a function that it calls (cudart). x86-64 and AArch64. Reads some KB
 
 ``libcublas`` and cuDNN's front ``libcudnn.so`` (8 and 9) ask another library when they run and so have no version of
 their own: ask ``libcublasLt``, and ``libcudnn_graph`` (9), ``libcudnn_ops`` (9) or ``libcudnn_ops_infer`` (8).
+
+Of a Windows DLL its version resource is asked, of a library of macOS the version that it was linked with.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ from struct import unpack, unpack_from
 from typing import NamedTuple
 
 from envcheck.binaries.elf import ElfError, ElfFile
+from envcheck.binaries.macho import THIN, MachOError
+from envcheck.binaries.pe import PeError
 from envcheck.binaries.source import BinaryError, Source, source
 
 DT_HASH, DT_SYMTAB, DT_GNU_HASH = 4, 6, 0x6FFFFEF5
+FAT = (b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
+DYLIBS = (("libonnxruntime.", "onnxruntime"), ("libomp.", "omp"), ("libiomp5.", "iomp5"))
 MAX_CHAIN = 1 << 12
 MAX_FUNCTION, MAX_CALLED, MAX_CALLS = 1 << 10, 64, 32
 """Bytes of a function that are read, of one that it calls, and how many of those."""
@@ -29,7 +35,8 @@ class LibraryVersion(NamedTuple):
     """What a library is and which version."""
 
     name: str
-    """``cudnn``, ``nccl``, ``nvrtc``, ``cudart``, ``cublas``, ``cusparselt`` or ``tensorrt``."""
+    """``cudnn``, ``nccl``, ``nvrtc``, ``cudart``, ``cublas``, ``cusparselt`` or ``tensorrt``; of Windows and macOS also
+    ``cufft``, ``curand``, ``cusolver``, ``cusparse``, ``nvjitlink``, ``nvjpeg``, ``cupti``, ``onnxruntime``."""
     version: str
     """``9.28.0``; of CUDA's own cudart and NVRTC the release, ``12.9``."""
     symbol: str
@@ -39,16 +46,40 @@ class LibraryVersion(NamedTuple):
 def library_version(file: str | bytes | bytearray | memoryview | Source) -> LibraryVersion | None:
     """None: not one of these libraries, or its version is not where it is expected.
 
-    Raises OSError when a path cannot be opened, :class:`BinaryError` when it is not an ELF file or damaged.
+    Raises OSError when a path cannot be opened, :class:`BinaryError` when it is no library or damaged.
     """
     reader = source(file)
     try:
+        head = reader.read(0, min(4, reader.size))
+        if head.startswith(b"MZ"):
+            return _of_dll(reader)
+        if head in THIN or head in FAT:
+            return _of_dylib(reader)
         return _version(ElfFile(reader))
-    except ElfError as error:
+    except (ElfError, PeError, MachOError) as error:
         raise BinaryError(str(error)) from error
     finally:
         if isinstance(file, str):
             reader.close()
+
+
+def _of_dll(reader: Source) -> LibraryVersion | None:
+    from envcheck.binaries.pe import PeFile
+    from envcheck.binaries.pe_version import library_of_dll
+
+    told = library_of_dll(PeFile(read=reader.read, size=reader.size))
+    return LibraryVersion(*told) if told else None
+
+
+def _of_dylib(reader: Source) -> LibraryVersion | None:
+    from envcheck.binaries.macho import slices
+
+    for part in slices(read=reader.read, size=reader.size):
+        name = (part.id or "").rpartition("/")[2]
+        library = next((library for start, library in DYLIBS if name.startswith(start)), None)
+        if library and part.current and any(part.current):
+            return LibraryVersion(library, ".".join(map(str, part.current)), "LC_ID_DYLIB")
+    return None
 
 
 def _version(elf: ElfFile) -> LibraryVersion | None:

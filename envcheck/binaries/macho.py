@@ -32,7 +32,8 @@ class MachOError(ValueError):
 class Slice:
     """The code for one architecture."""
 
-    __slots__ = ("id", "loads", "machine", "minimum", "platform", "rpaths", "weak")
+    __slots__ = ("compatible", "current", "id", "kind", "loads", "machine", "minimum", "order", "platform", "rpaths",
+                 "weak")  # fmt: skip
 
     def __init__(self, machine: str) -> None:
         self.machine = machine
@@ -43,8 +44,16 @@ class Slice:
         """Those that may be missing."""
         self.rpaths: list[str] = []
         """What ``@rpath`` stands for, in order."""
+        self.order: list[str] = []
+        """Both kinds, as dyld takes them."""
         self.id: str | None = None
         """The library's own install name."""
+        self.current: tuple[int, int, int] | None = None
+        """The library's own version (``current_version`` of LC_ID_DYLIB); 0.0.0 where its build did not set one."""
+        self.compatible: tuple[int, int, int] | None = None
+        """The oldest version that it can stand in for."""
+        self.kind = 0
+        """``MH_EXECUTE`` 2, ``MH_DYLIB`` 6, ``MH_BUNDLE`` 8 (an extension module)."""
         self.platform: str | None = None
         """``macos``, ``ios`` ..."""
         self.minimum: tuple[int, int, int] | None = None
@@ -94,8 +103,9 @@ def _slice(file: _File, start: int) -> Slice:
     order, header = THIN.get(file.bytes(start, 4), ("", 0))
     if not header:
         raise MachOError("a slice is not a Mach-O file")
-    machine, _, _, count, size, _ = file.unpack(order + "IIIIII", start + 4)
+    machine, _, kind, count, size, _ = file.unpack(order + "IIIIII", start + 4)
     found = Slice(MACHINES.get(machine, f"machine-{machine:#x}"))
+    found.kind = kind
     if size > MAX_SIZE:
         raise MachOError("the load commands are too large")
     commands = file.bytes(start + header, size)
@@ -119,12 +129,14 @@ def _take(found: Slice, kind: int, command: bytes, order: str) -> None:
         text = command[offset:].partition(b"\0")[0].decode("utf-8", "replace")
         if kind == LC_ID_DYLIB:
             found.id = text
+            if len(command) >= 24:
+                current, compatible = unpack(order + "II", command[16:24])
+                found.current, found.compatible = _version(current), _version(compatible)
         elif kind == LC_RPATH:
             found.rpaths.append(text)
-        elif kind == LC_LOAD_WEAK:
-            found.weak.append(text)
         else:
-            found.loads.append(text)
+            (found.weak if kind == LC_LOAD_WEAK else found.loads).append(text)
+            found.order.append(text)
     elif kind in (LC_VERSION_MIN_MACOSX, LC_BUILD_VERSION):
         if len(command) < 16:
             raise MachOError("a load command is too short")
@@ -133,4 +145,8 @@ def _take(found: Slice, kind: int, command: bytes, order: str) -> None:
             platform, version = unpack(order + "II", command[8:16])
         if found.platform is None or platform == 1:
             found.platform = PLATFORMS.get(platform, f"platform-{platform}")
-            found.minimum = version >> 16, version >> 8 & 255, version & 255
+            found.minimum = _version(version)
+
+
+def _version(number: int) -> tuple[int, int, int]:
+    return number >> 16, number >> 8 & 255, number & 255

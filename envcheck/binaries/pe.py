@@ -37,10 +37,10 @@ class PeFile:
             self.size, self._read = size, read
         else:
             raise PeError("nothing to read")
-        if self._bytes(0, 2) != b"MZ":
+        if self.bytes(0, 2) != b"MZ":
             raise PeError("not a PE file")
         start = self._unpack("I", 60)[0]
-        if self._bytes(start, 4) != b"PE\0\0":
+        if self.bytes(start, 4) != b"PE\0\0":
             raise PeError("not a PE file")
         number, sections, _, _, _, length, flags = self._unpack("HHIIIHH", start + 4)
         self.machine = MACHINES.get(number, f"machine-{number:#x}")
@@ -77,15 +77,15 @@ class PeFile:
         """The name that the export table gives the file."""
         if not self._directories or not self._directories[EXPORTS][0]:
             return None
-        return self._text(self._unpack("12xI", self._offset(self._directories[EXPORTS][0]))[0])
+        return self._text(self._unpack("12xI", self.offset(self._directories[EXPORTS][0]))[0])
 
     def _names(self, directory: int, step: int, field: int) -> list[str]:
         if directory >= len(self._directories) or not self._directories[directory][0]:
             return []
-        at = self._offset(self._directories[directory][0])
+        at = self.offset(self._directories[directory][0])
         names: dict[str, None] = {}
         for index in range(MAX_DLLS):
-            entry = self._bytes(at + index * step, step)
+            entry = self.bytes(at + index * step, step)
             address = int.from_bytes(entry[field : field + 4], "little")
             if not any(entry) or not address:
                 break
@@ -94,16 +94,24 @@ class PeFile:
             names[self._text(address)] = None
         return list(names)
 
-    def _bytes(self, at: int, size: int) -> bytes:
-        data = self._read(at, size) if at + size <= self.size else b""
+    def directory(self, index: int) -> tuple[int, int] | None:
+        """Address, relative to the image, and size of one of the tables; None where the file has none."""
+        if index >= len(self._directories) or not self._directories[index][0]:
+            return None
+        address, size = self._directories[index]
+        return address, size
+
+    def bytes(self, at: int, size: int) -> bytes:
+        """Raises :class:`PeError` when they are not all there."""
+        data = self._read(at, size) if at >= 0 and at + size <= self.size else b""
         if len(data) < size:
             raise PeError("the file ends before a table that it names")
         return data
 
     def _unpack(self, layout: str, at: int) -> tuple[int, ...]:
-        return unpack("<" + layout, self._bytes(at, calcsize("<" + layout)))
+        return unpack("<" + layout, self.bytes(at, calcsize("<" + layout)))
 
-    def _offset(self, address: int) -> int:
+    def offset(self, address: int) -> int:
         """File offset of an address relative to the image."""
         for start, length, offset, raw in self._sections:
             if start <= address < start + length:
@@ -113,7 +121,7 @@ class PeFile:
         raise PeError("an address is not part of the file")
 
     def _text(self, address: int) -> str:
-        at = self._offset(address)
+        at = self.offset(address)
         text, found, _ = self._read(at, max(0, min(MAX_NAME, self.size - at))).partition(b"\0")
         if not found:
             raise PeError("a name in the file has no end")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from struct import error as StructError
 from typing import TYPE_CHECKING
 
+from envcheck.binaries.decisive import DECISIVE
 from envcheck.binaries.elf import ElfError, ElfFile
 from envcheck.binaries.fatbin import MAGIC, FatBinaries
 from envcheck.binaries.macho import THIN, MachOError
@@ -25,6 +26,11 @@ DT_RELR = ("GLIBC_ABI_DT_RELR", "2.36")
 
 HEADS = (b"\x7fELF", b"MZ", MAGIC, *THIN, b"\xca\xfe\xba\xbe", b"\xca\xfe\xba\xbf")
 """First bytes of what is read: ELF, PE, bare fat binaries, Mach-O thin and universal."""
+
+
+TORCH_LIBRARIES = ("libtorch.", "libtorch_", "libc10.", "libc10_")
+TORCH_NAMES = DECISIVE["torchvision"].symbols
+"""Beginnings of mangled names that extensions take from torch."""
 
 
 CUBIN = "machine-190"
@@ -50,12 +56,12 @@ def read_library(source: Source, path: str, matrix: Matrix) -> Library:
         return found
     # The GPU code first: a packed file can only be read forwards, and most of a large one is GPU code.
     if not head.startswith((b"\x7fELF", b"MZ", MAGIC)):
-        parts = [_macho]
+        parts = [_macho, _version]
     elif head.startswith(MAGIC):
         found.format = "fatbin"
         parts = [_cuda]
     else:
-        parts = [_cuda, _amd, *([_elf, _version] if head.startswith(b"\x7fELF") else [_pe])]
+        parts = [_cuda, _amd, _elf if head.startswith(b"\x7fELF") else _pe, _version]
     for part in parts:
         try:
             part(source, found, matrix)
@@ -76,6 +82,7 @@ def _elf(source: Source, found: Library, matrix: Matrix) -> None:
     found.format, found.system, found.arch = "elf", "Linux", [file.machine]
     found.soname = file.soname
     found.search = file.runpath or file.rpath
+    found.inherited = bool(file.rpath and not file.runpath)
     found.needs = [Need(name=name, where="system") for name in file.needed]
     for versions in file.version_needs.values():
         for text, weak in versions:
@@ -89,6 +96,18 @@ def _elf(source: Source, found: Library, matrix: Matrix) -> None:
     found.symbols = {family: found.symbols[family] for family in FAMILIES if family in found.symbols}
     if (level := cpu_level(file)) is not None:
         found.cpu_level = f"x86-64-v{level}"
+    if extends_torch(found):
+        from envcheck.binaries.mangled import new_texts
+        from envcheck.binaries.symbols import Symbols
+
+        taken = (symbol.name for symbol in Symbols(file).undefined())
+        found.cxx11_abi = new_texts(name for name in taken if name.startswith(TORCH_NAMES))
+
+
+def extends_torch(library: Library) -> bool:
+    """Does it need torch's libraries, and is none of them itself?"""
+    name = library.path.rpartition("/")[2]
+    return not name.startswith(TORCH_LIBRARIES) and any(one.name.startswith(TORCH_LIBRARIES) for one in library.needs)
 
 
 def _pe(source: Source, found: Library, matrix: Matrix) -> None:
@@ -137,6 +156,8 @@ def _amd(source: Source, found: Library, matrix: Matrix) -> None:
 def _version(source: Source, found: Library, matrix: Matrix) -> None:
     from envcheck.binaries.library_version import library_version
 
+    if not found.format:
+        return  # its reader has said already what it is not
     told = library_version(source)
     if told is not None:
         found.version = Version(library=told.name, version=told.version, source=told.symbol)
