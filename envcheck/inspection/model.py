@@ -67,7 +67,7 @@ class Need(Struct, frozen=True, kw_only=True):
     name: str
     where: str
     """``file`` (found: see ``path``), ``wheel`` (a file of the same wheel), ``package`` (another distribution brings
-    it), ``system``, ``driver``, ``python`` or ``missing``."""
+    it), ``system``, ``driver``, ``python``, ``missing``, or ``unknown``: it can't be told, see ``problem``."""
     path: str = ""
     """The file that is taken."""
     package: str = ""
@@ -76,6 +76,14 @@ class Need(Struct, frozen=True, kw_only=True):
     """Why it can't be used, or is not found; of one that is found: which file was meant."""
     by: str = ""
     """The library that asks for it, where that is another one than the file itself."""
+
+
+class Undefined(Struct, frozen=True, kw_only=True):
+    """A symbol that nothing defines."""
+
+    symbol: str
+    name: str
+    """In short, without parameters: ``c10::Error::Error``."""
 
 
 class Version(Struct, frozen=True, kw_only=True):
@@ -112,7 +120,14 @@ class Library(Struct, kw_only=True):
     """AMD: target (``gfx942``) -> number of bundles that have code for it."""
     search: list[str] = field(default_factory=list)
     """Folders of its RPATH or RUNPATH, as written."""
+    inherited: bool = False
+    """``search`` is an RPATH: it counts for the needs of what this file needs, too."""
     needs: list[Need] = field(default_factory=list)
+    cxx11_abi: bool | None = None
+    """Of a file that stands on torch: it hands over texts by the new C++ ABI, by the old one, or that can't be seen."""
+    undefined: list[Undefined] | None = None
+    """Symbols that it takes from torch and that nothing which is loaded with it defines, the first 20; None: that was
+    not looked up (no torch is there, or its files are not)."""
     problem: str = ""
     """What could not be read."""
 
@@ -139,6 +154,41 @@ class Wheel(Struct, kw_only=True):
     """What only extras ask for: name of the package -> the first such extra."""
 
 
+class ChangedFile(Struct, kw_only=True):
+    """One file that is not as it was installed."""
+
+    path: str
+    """As the list names it."""
+    state: str
+    """``missing``, ``size`` (another size), ``hash`` (the same size, another content) or ``unreadable``."""
+    size: int | None = None
+    """In bytes, as listed."""
+    size_there: int | None = None
+    hash: str = ""
+    """Of the file that is there (``sha256=...``), where it was needed."""
+    owner: str = ""
+    """Another package whose file is there."""
+    why: str = ""
+
+
+class InstalledFiles(Struct, kw_only=True):
+    """The files of an installed package, compared with the list that its installer wrote."""
+
+    source: str
+    """``RECORD`` or ``conda-meta``."""
+    number: int
+    """Files in the list. Those that installers write themselves, and compiled bytecode, are left out."""
+    changed: list[ChangedFile] = field(default_factory=list)
+    shared: dict[str, int] = field(default_factory=dict)
+    """Other distributions that list some of these files too -> how many."""
+    hashed: int = 0
+    """Files whose content was compared."""
+    not_hashed: int = 0
+    """Files of the right size whose content was not compared."""
+    why: str = ""
+    """Why not."""
+
+
 class Inspection(Struct, kw_only=True):
     """The answer of ``envcheck inspect``."""
 
@@ -153,6 +203,8 @@ class Inspection(Struct, kw_only=True):
     """Linux distributions whose C and C++ libraries have those symbols: the lowest release of each that we list."""
     cpu: dict[str, list[str]] = field(default_factory=dict)
     """What asks for CPU instructions -> their flags, by the names of /proc/cpuinfo."""
+    files: InstalledFiles | None = None
+    """Of an installed package that has a list of its files."""
     notes: list[str] = field(default_factory=list)
     report: Report | None = None
     """Whether it would work on a machine, where one was named."""

@@ -171,6 +171,7 @@ def _package(name: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, lis
             add_requirement(metadata, line)
         metadata.tags = [value for key, value in head(distribution.read_text("WHEEL") or "") if key == "tag"]
         files = distribution.files
+        record, installer = (distribution.read_text(entry) or "" for entry in ("RECORD", "INSTALLER"))
     except Exception as error:  # damaged metadata raise whatever they like
         raise InspectError(f"{called(name)}: its metadata can't be read: {type(error).__name__}: {error}") from None
     found = Inspection(subject=name, kind="package", distribution=metadata)
@@ -192,4 +193,8 @@ def _package(name: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, lis
         if library.format or library.problem != NOT_COMPILED:
             found.libraries.append(library)
             paths.append(path)
+    if record:
+        from envcheck.inspection.installed import examine
+
+        found.files = examine(metadata.name, root, record, installer, tell)
     return found, paths, [root]

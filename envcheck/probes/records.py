@@ -155,10 +155,13 @@ def _by_hash(
             chosen.append(clash)
     with log.attempt("file clashes", f"{location}: hashes") as attempt:
         digests: dict[str, str] = {}
+        attempt.found(f"{len(chosen)} files")
         for algorithm in sorted({_algorithm(owners[clash.path]) for clash in chosen}):
             paths = [f"{location}/{clash.path}" for clash in chosen if _algorithm(owners[clash.path]) == algorithm]
-            digests |= host.query("hashes", algorithm, *paths)
-        attempt.found(f"{len(digests)} files")
+            try:
+                digests |= host.query("hashes", algorithm, *paths)
+            except (OSError, ValueError) as error:
+                attempt.failed(str(error))
         for clash in chosen:
             clash.kept = _fitting(digests.get(f"{location}/{clash.path}"), owners[clash.path])
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from envcheck.render.terminal import Paint, clean, columns, encodable, wants_color, wrap
 
 if TYPE_CHECKING:
-    from envcheck.inspection.model import Coverage, CudaCode, Inspection, Library, Need, Wheel
+    from envcheck.inspection.model import ChangedFile, Coverage, CudaCode, Inspection, Library, Need, Wheel
 
 MOST_TABLES = 3
 """Libraries whose coverage is shown in full."""
 MOST_NAMES = 24
 MOST_GPUS = 5
+MOST_FILES = 6
+_STATES = {"missing": "missing", "size": "changed in size", "hash": "changed", "unreadable": "can't be read"}
 NOT_THERE = "No such file or directory"
 """How the loader's message of a library ends that is nowhere."""
 _SYSTEMS = {"Darwin": "macOS"}
@@ -38,6 +40,7 @@ def render_inspection(
         verbose,
     )
     page.title(found)
+    page.installed(found)
     page.gpu_code(found)
     page.needs(found)
     page.symbols(found)
@@ -84,6 +87,25 @@ class _Page:
         self.say(f"compiled files: {shown or 'none'}")
         for note in found.notes:
             self.say(note)
+
+    def installed(self, found: Inspection) -> None:
+        """Nothing where all files are there, of the right content, and nobody else's."""
+        files = found.files
+        if files is None or not (files.changed or files.shared or files.not_hashed or self.verbose):
+            return
+        self.heading(f"files, compared with {files.source}")
+        for state, words in _STATES.items():
+            alike = [one for one in files.changed if one.state == state]
+            most = len(alike) if self.verbose else MOST_FILES
+            for one in alike[:most]:
+                self.say(f"{words}: {_name(one.path)}{_change(one)}", "  ", "      ", "red")
+            if len(alike) > most:
+                self.say(f"{words}: {len(alike) - most} more (-v)", "  ", "      ", "red")
+        for other, count in files.shared.items():
+            self.say(f"{other} lists {count} of these files too", "  ", "      ", "yellow")
+        unchanged = files.hashed - sum(one.state == "hash" for one in files.changed)
+        text = f"{unchanged} of {files.number} files have the content that was installed"
+        self.say(text + (f"; not hashed: {files.not_hashed} files, {files.why}" if files.not_hashed else ""))
 
     def gpu_code(self, found: Inspection) -> None:
         coded = [library for library in found.libraries if library.cuda is not None]
@@ -230,6 +252,12 @@ class _Page:
             self.say(", ".join(filter(None, (f"{_name(library.path)}: {_what(library)}", symbols))), "  ", "      ")
             if library.search:
                 self.say(f"searches {':'.join(library.search)}", "      ")
+
+
+def _change(one: ChangedFile) -> str:
+    sizes = f", {one.size_there} bytes, not {one.size}" if one.state == "size" else ""
+    whose = f", the file of {one.owner} is there" if one.owner else ""
+    return f"{sizes}{whose}{f', {one.why}' if one.why else ''}"
 
 
 def _name(path: str) -> str:
