@@ -44,7 +44,7 @@ def parse(text: str) -> Record:
         if len(path) > 1 and path[0] == '"' == path[-1]:
             path = path[1:-1].replace('""', '"')
         path = path.replace("\\", "/")
-        if digest and ".dist-info/" not in path and "__pycache__" not in path:
+        if path and digest and ".dist-info/" not in path and "__pycache__" not in path:
             found[path] = Recorded(digest, size)
     return found
 
