@@ -174,39 +174,68 @@ def fold(findings: list[Finding], explains: dict[str, tuple[str, ...]]) -> list[
 
     Only a finding that is at least as sure as its consequence may take it in, and only an error may take in an error.
     """
+    parents: dict[_Kind, Finding | None] = {}
     roots: list[Finding] = []
     for finding in findings:
-        cause = _root(finding, findings, explains)
+        cause = _root(finding, findings, explains, parents)
         if cause is None:
             roots.append(finding)
         else:
             cause.consequences.append(finding)
-    roots.sort(key=lambda f: (-SEVERITIES.index(f.severity), -CONFIDENCES.index(f.confidence), _place(f.rule)))
+    places = {rule: place for place, rule in enumerate(RULES)}
+    roots.sort(key=lambda f: (-SEVERITIES.index(f.severity), -CONFIDENCES.index(f.confidence), places[f.rule]))
     return roots
 
 
-def _place(rule: str) -> int:
-    return list(RULES).index(rule)
+_Kind = tuple[str, str, str]
+"""Rule, severity and confidence of a finding. Its cause depends on nothing else, so it is looked for once a kind: of
+one rule there can be tens of thousands of findings."""
 
 
-def _parent(finding: Finding, findings: list[Finding], explains: dict[str, tuple[str, ...]]) -> Finding | None:
+def _kind(finding: Finding) -> _Kind:
+    return finding.rule, finding.severity, finding.confidence
+
+
+def _parent(
+    finding: Finding,
+    findings: list[Finding],
+    explains: dict[str, tuple[str, ...]],
+    parents: dict[_Kind, Finding | None],
+) -> Finding | None:
     """The first finding, in the order of the rules, that explains this one."""
-    for other in findings:
-        if (
-            finding.rule in explains.get(other.rule, ())
-            and SEVERITIES.index(other.severity) >= SEVERITIES.index(finding.severity)
-            and CONFIDENCES.index(other.confidence) >= CONFIDENCES.index(finding.confidence)
+    kind = _kind(finding)
+    if kind not in parents:
+        order = list(RULES)
+        causes = {
+            rule
+            for rule, explained in explains.items()
+            if finding.rule in explained
             # Two rules may explain each other: then the one that comes first in RULES is the cause.
-            and not (other.rule in explains.get(finding.rule, ()) and _place(other.rule) > _place(finding.rule))
-        ):
-            return other
-    return None
+            and not (rule in explains.get(finding.rule, ()) and order.index(rule) > order.index(finding.rule))
+        }
+        severity, confidence = SEVERITIES.index(finding.severity), CONFIDENCES.index(finding.confidence)
+        parents[kind] = next(
+            (
+                other
+                for other in findings
+                if other.rule in causes
+                and SEVERITIES.index(other.severity) >= severity
+                and CONFIDENCES.index(other.confidence) >= confidence
+            ),
+            None,
+        )
+    return parents[kind]
 
 
-def _root(finding: Finding, findings: list[Finding], explains: dict[str, tuple[str, ...]]) -> Finding | None:
+def _root(
+    finding: Finding,
+    findings: list[Finding],
+    explains: dict[str, tuple[str, ...]],
+    parents: dict[_Kind, Finding | None],
+) -> Finding | None:
     """The end of the chain of causes; None when the finding is a root itself (a cycle counts as none)."""
     current, seen = finding, {id(finding)}
-    while (parent := _parent(current, findings, explains)) is not None:
+    while (parent := _parent(current, findings, explains, parents)) is not None:
         if id(parent) in seen:
             return None
         seen.add(id(parent))
