@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 from envcheck.probes.host import Ran
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
 OUTPUT_LIMIT = 4 * 1024 * 1024
+MEMORY_EVERY = 0.1
+"""Seconds between two looks at how much memory a command takes."""
 GRACE = 0.5
 """Seconds after the kill in which a process may still be reaped; one in uninterruptible sleep is left behind."""
 MARK = "ENVCHECK_CHILD"
@@ -31,8 +33,19 @@ _BEGUN = time.monotonic_ns()
 """Sets this process apart from an earlier one with the same number."""
 
 
-def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
-    """Never raises for what the command does; a command that could not be started is a result too."""
+def run(
+    argv: Sequence[str],
+    timeout: float,
+    env: Mapping[str, str],
+    *,
+    heard: Callable[[bytes], None] | None = None,
+    memory_mib: int = 0,
+) -> Ran:
+    """Never raises for what the command does; a command that could not be started is a result too.
+
+    ``heard`` is called, in another thread, with each part of stdout as it comes. ``memory_mib``: a command whose own
+    memory grows above it (Linux) is ended, with status ``memory``.
+    """
     import subprocess
     import threading
 
@@ -67,6 +80,8 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
         with pipe:
             while part := os.read(pipe.fileno(), 1 << 16):
                 kept = parts[name] = (kept + part)[:OUTPUT_LIMIT]
+                if heard is not None and name == "out":
+                    heard(part)
 
     assert process.stdout is not None
     assert process.stderr is not None
@@ -78,12 +93,14 @@ def run(argv: Sequence[str], timeout: float, env: Mapping[str, str]) -> Ran:
         reader.start()
     status = "done"
     try:
-        code = wait(process, timeout)
+        code = _wait_within(process, timeout, memory_mib) if memory_mib else wait(process, timeout)
     except subprocess.TimeoutExpired:
         status, code = "timeout", -9
+    except MemoryError:
+        status, code = "memory", -9
     kill_group(process.pid)
     _running.discard(process.pid)
-    if status == "timeout":
+    if status != "done":
         try:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:
@@ -113,6 +130,32 @@ def wait(process: Popen[bytes], timeout: float) -> int:
     finally:
         os.close(handle)
     return process.wait() if ended else process.wait(0)
+
+
+def _wait_within(process: Popen[bytes], timeout: float, memory_mib: int) -> int:
+    """:func:`wait` for a process that may not take more memory; raises MemoryError when it does."""
+    import subprocess
+
+    until = time.monotonic() + timeout
+    while True:
+        left = until - time.monotonic()
+        try:
+            return wait(process, min(MEMORY_EVERY, max(0.0, left)))
+        except subprocess.TimeoutExpired:
+            if left <= MEMORY_EVERY:
+                raise
+            if own_memory_mib(process.pid) > memory_mib:
+                raise MemoryError from None
+
+
+def own_memory_mib(pid: int) -> int:
+    """Resident memory of a process without what it shares or has mapped from files, in MiB; 0 where it is not told."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            pages = file.read(200).split()
+        return (int(pages[1]) - int(pages[2])) * os.sysconf("SC_PAGE_SIZE") >> 20
+    except (OSError, ValueError, IndexError, AttributeError):
+        return 0
 
 
 def no_core(pid: int) -> None:

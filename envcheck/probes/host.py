@@ -24,7 +24,7 @@ class Ran(NamedTuple):
 
     status: str
     """``done``, ``not-found``, ``timeout``, ``abandoned`` (at the deadline it could not even be killed: it sleeps in
-    the kernel, and was left behind) or ``failed`` (could not be started)."""
+    the kernel, and was left behind), ``memory`` (it took more than it may) or ``failed`` (could not be started)."""
     code: int
     """Exit code; negative: the signal that ended it."""
     stdout: str

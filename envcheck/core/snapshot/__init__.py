@@ -422,6 +422,97 @@ class ImportTest(_Part):
     milliseconds: float = 0.0
 
 
+class SmokeStage(_Part):
+    """One step of a smoke test on one device."""
+
+    name: str
+    """``library``, ``import``, ``device``, ``context``, ``allocate``, ``matmul`` ..."""
+    status: str = "ok"
+    """``ok``, ``failed``, ``skipped``, or how the process ended in it: ``crash``, ``hang``, ``exit``, ``memory``."""
+    milliseconds: float = 0.0
+    memory_mib: Number = NOT_STATED
+    """Largest resident memory of the process until its end."""
+    error: Text = NOT_STATED
+
+
+class SmokeCheck(_Part):
+    """One result of a computation, held against what it must be."""
+
+    operation: str
+    dtype: str
+    status: str
+    """``ok``, ``wrong``, ``nan``, ``zeros``, ``shape``, ``failed`` (it raised), ``unsupported`` (it says so itself)."""
+    claimed: Flag = NOT_STATED
+    """Whether the framework, or the hardware it names, says that this data type can be computed."""
+    difference: float = 0.0
+    """Largest difference, relative to the largest value that was expected."""
+    tolerance: float = 0.0
+    against: str = "reference"
+    """What it was compared with: ``reference``, another device, or a file."""
+    ran_on: Text = NOT_STATED
+    milliseconds: float = 0.0
+    said: Text = NOT_STATED
+    """What was raised, or why it is not supported."""
+
+
+class SmokeSpeed(_Part):
+    """A short measurement: the best of a few runs after a warm-up."""
+
+    measure: str
+    """``matmul``, ``copy`` (on the device), ``to-device``, ``from-device`` or ``model``."""
+    dtype: str
+    value: float
+    unit: str
+    """``TFLOPS``, ``GB/s`` or ``ms``."""
+
+
+class SmokeTest(_Part):
+    """Small inferences by one framework on one device, in a process of their own."""
+
+    backend: str
+    """``torch``, ``onnxruntime`` ..."""
+    device: str = ""
+    """The device that was asked for: ``cpu``, ``cuda:0``, ``CUDAExecutionProvider``; empty: none was reached."""
+    kind: str = ""
+    """``cpu``, ``cuda``, ``rocm``, ``xpu``, ``mps`` or another kind of device."""
+    gpu: Number = NOT_STATED
+    """Index of the GPU as CUDA counts what is visible."""
+    name: Text = NOT_STATED
+    """What the framework calls the device."""
+    package: Text = NOT_STATED
+    """Canonical name of the distribution."""
+    version: Text = NOT_STATED
+    outcome: str = "ok"
+    """``ok``, ``failed``, ``wrong`` (it ran, with wrong results), ``crash``, ``hang``, ``exit``, ``memory`` (it took
+    more than it may) or ``untested``."""
+    stage: Text = NOT_STATED
+    """The step in which it ended; absent when it came through."""
+    error: Text = NOT_STATED
+    """What was raised, or the name of the signal; absent when nothing was."""
+    library: Text = NOT_STATED
+    """The file at fault, where it can be told."""
+    ran_on: Text = NOT_STATED
+    """Where it really ran, in the words of ``device``."""
+    providers: list[str] = field(default_factory=list)
+    """Providers of the session, of which the first takes what it can."""
+    kernels: dict[str, int] = field(default_factory=dict)
+    """Provider -> kernels that it ran."""
+    model: Text = NOT_STATED
+    """Name of the user's model file; absent for our own small models."""
+    stages: list[SmokeStage] = field(default_factory=list)
+    checks: list[SmokeCheck] = field(default_factory=list)
+    speeds: list[SmokeSpeed] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the framework says of itself: ``threads``, ``blas``, ``debug`` ..."""
+    said: list[str] = field(default_factory=list)
+    """Lines that it wrote to stderr which tell of a trouble."""
+    memory_mib: Number = NOT_STATED
+    """Largest memory taken on the device."""
+    free_mib: Number = NOT_STATED
+    """Free memory of the device before."""
+    milliseconds: float = 0.0
+
+
 class Stack(_Part):
     """What is shipped."""
 
@@ -476,6 +567,8 @@ class Snapshot(_Part):
     """UTC time, ISO 8601."""
     machine: Machine = field(default_factory=Machine)
     stack: Stack = field(default_factory=Stack)
+    smoke: list[SmokeTest] = field(default_factory=list)
+    """Results of the optional smoke tests: they hold for this stack on this machine."""
     built_on: Machine | None = None
     """The machine on which the stack was built and tested, when it is not ``machine``."""
     assumed: list[Assumption] = field(default_factory=list)
