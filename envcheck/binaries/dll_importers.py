@@ -188,20 +188,41 @@ def import_package(
             raise KeyError(use)
         add_bundled(process, package, folders)
         return result
-    for other in importer.first:
-        before = import_package(process, other, folders)
-        result.loads.extend(before.loads)
-        result.absent.extend(before.absent)
-        if before.error:
-            return result._replace(error=before.error)
-    for added in importer.adds:
-        _add(process, added, folders)
-    add_bundled(process, package, folders)
+    error = _prepare(process, importer, package, folders, result)
+    if error:
+        return result._replace(error=error)
     for step in (*importer.opens, *(importer.uses[use] if use is not None else ())):
         error = _open(process, step, folders, result)
         if error and not step.optional:
             return result._replace(error=error)
     return result
+
+
+def prepare(process: DllProcess, package: str, folders: Sequence[str]) -> str | None:
+    """What comes before a package opens its own files: packages imported first, and the folders that it adds.
+
+    None, or why it does not come to that.
+    """
+    importer = DLL_IMPORTERS.get(package)
+    if importer is None:
+        add_bundled(process, package, folders)
+        return None
+    return _prepare(process, importer, package, folders, ImportedDlls(package, [], [], None))
+
+
+def _prepare(
+    process: DllProcess, importer: DllImporter, package: str, folders: Sequence[str], result: ImportedDlls
+) -> str | None:
+    for other in importer.first:
+        before = import_package(process, other, folders)
+        result.loads.extend(before.loads)
+        result.absent.extend(before.absent)
+        if before.error:
+            return before.error
+    for added in importer.adds:
+        _add(process, added, folders)
+    add_bundled(process, package, folders)
+    return None
 
 
 def add_bundled(process: DllProcess, package: str, folders: Sequence[str]) -> str | None:

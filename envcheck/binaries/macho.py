@@ -33,7 +33,7 @@ class Slice:
     """The code for one architecture."""
 
     __slots__ = ("compatible", "current", "id", "kind", "loads", "machine", "minimum", "order", "platform", "rpaths",
-                 "weak")  # fmt: skip
+                 "sdk", "weak")  # fmt: skip
 
     def __init__(self, machine: str) -> None:
         self.machine = machine
@@ -58,6 +58,8 @@ class Slice:
         """``macos``, ``ios`` ..."""
         self.minimum: tuple[int, int, int] | None = None
         """The least version of that platform."""
+        self.sdk: tuple[int, int, int] | None = None
+        """The SDK that it was built with; 0.0.0 where that is not known."""
 
 
 def slices(data: bytes | memoryview | None = None, *, read: Read | None = None, size: int = 0) -> list[Slice]:
@@ -140,12 +142,13 @@ def _take(found: Slice, kind: int, command: bytes, order: str) -> None:
     elif kind in (LC_VERSION_MIN_MACOSX, LC_BUILD_VERSION):
         if len(command) < 16:
             raise MachOError("a load command is too short")
-        platform, version = 1, unpack(order + "I", command[8:12])[0]
+        platform, (version, sdk) = 1, unpack(order + "II", command[8:16])
         if kind == LC_BUILD_VERSION:
-            platform, version = unpack(order + "II", command[8:16])
+            platform, version = version, sdk
+            sdk = unpack(order + "I", command[16:20])[0] if len(command) >= 20 else 0
         if found.platform is None or platform == 1:
             found.platform = PLATFORMS.get(platform, f"platform-{platform}")
-            found.minimum = _version(version)
+            found.minimum, found.sdk = _version(version), _version(sdk)
 
 
 def _version(number: int) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ from envcheck.binaries.windows_dlls import (
     always_there,
     is_api_set,
     is_runtime,
+    sometimes_there,
 )
 
 DEFAULT, ALTERED, STANDARD = "default", "altered", "standard"
@@ -325,7 +326,8 @@ class DllProcess:
 
     def _elsewhere(self, name: str, low: str, by: str) -> Import:
         windows = self.windows
-        if low in KNOWN or (not windows.system and low in always_there()):
+        listed = not windows.system and (low in always_there() or low in sometimes_there())
+        if low in KNOWN or listed:
             return Import(name, by, "system", windows.folders.path(windows.system, low) or "")
         python = low.startswith("python3") and low[6:-4].rstrip("t").isdigit()
         if not windows.application and (python or low in CPYTHON):
