@@ -106,6 +106,7 @@ def minor(text: str) -> str:
     return ".".join(map(str, found[:2]))
 
 
+@lru_cache(maxsize=8192)
 def canonical(name: str) -> str:
     """The normalised name of a distribution (PEP 503).
 
@@ -155,6 +156,7 @@ def _parse(text: str) -> _Version:
     return _parse_plain(text) or _parse_any(text)
 
 
+@lru_cache(maxsize=4096)
 def _parse_plain(text: str) -> _Version | None:
     """``N(.N)*[{a|b|rc}N][.postN][.devN][+label(.label)*]``; None for every other spelling."""
     text = text.strip().lower()
@@ -213,6 +215,7 @@ def _trim(release: tuple[int, ...]) -> tuple[int, ...]:
     return release[:end]
 
 
+@lru_cache(maxsize=4096)
 def _public_key(version: _Version) -> _Key:
     """Order of PEP 440 without the local label: dev < alpha < beta < candidate < final < post."""
     _, _, pre, post, dev, _ = version
@@ -340,6 +343,7 @@ def _next_prefix(epoch: int, release: tuple[int, ...]) -> _Key:
     return _public_key(_Version(epoch, (*release[:-1], release[-1] + 1), None, None, 0, ()))
 
 
+@lru_cache(maxsize=4096)
 def satisfies_prefix(version: str, specifier: str) -> bool | None:
     """As :func:`satisfies`, for versions that people state: "2" or "1.10" may mean any release that begins so.
 

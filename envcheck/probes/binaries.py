@@ -11,11 +11,9 @@ import sys
 from typing import Any
 
 from envcheck.core.snapshot import Absent, Binary, CodeSet, LibraryNeed, Package, Unknown, known
+from envcheck.probes import nvidia_sign
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
-
-SIGNS = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg", "/etc/nv_tegra_release", "/dev/nvhost-gpu")
-"""One of these is there where an NVIDIA GPU is: device node, kernel module, WSL, Jetson."""
 
 
 def probe(host: Host, log: Log, packages: list[Package] | Absent | Unknown) -> list[Binary]:
@@ -34,7 +32,7 @@ def probe(host: Host, log: Log, packages: list[Package] | Absent | Unknown) -> l
             requires = known(package.requires) or ()
             made_for_it = bool(torch) and any(_plain(line) == pin for line in requires if line.startswith("torch"))
             sites.setdefault(location, {})[package.name + "!" * made_for_it] = None
-    code = "code" if host.thorough or any(map(host.exists, SIGNS)) else "no-code"
+    code = "code" if host.thorough or nvidia_sign(host) else "no-code"
     found: list[Binary] = []
     for site, names in sites.items():
         with log.attempt("binaries", site) as attempt:

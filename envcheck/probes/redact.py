@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from envcheck.core.snapshot import Absent, EnvVar, ProbeRun, Snapshot, Unknown
+from envcheck.core.snapshot import Absent, EnvVar, Machine, ProbeRun, Snapshot, Stack, Unknown
 
 ENV_ALLOWED = (
     "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDNN_PATH",
@@ -97,6 +97,8 @@ def hostname() -> str:
         return ""
 
 
+_WHOLE = (Snapshot, Machine, Stack)
+"""Their parts are looked through one by one."""
 _MARKS = ("/", "\\", "@", "GPU-", "MIG-")
 """A text without any of these holds no path, no address and no UUID."""
 
@@ -109,15 +111,21 @@ def scrub(snapshot: Snapshot, home: str = "", hostname: str = "", user: str = ""
     """
     import msgspec
 
-    try:
-        data = msgspec.json.encode(snapshot)
-    except UnicodeEncodeError:  # a variable or a file name that is not UTF-8: every text is looked at
-        data = b"://"
     needles = ["/home/", "/Users/", "\\Users\\", "/root", "GPU-", "MIG-", "://"]
     needles += [name for name in (hostname, user) if identifies(name)]
     if home.rstrip("/") not in SHARED_HOMES:
         needles.append(home.rstrip("/"))
-    if not any(needle.replace("\\", "\\\\").encode("utf-8", "replace") in data for needle in needles):
+    encoded = [needle.replace("\\", "\\\\").encode("utf-8", "replace") for needle in needles]
+
+    def clear(part: Any) -> bool:
+        """Nothing in it is to be replaced: as JSON it is looked through at once."""
+        try:
+            data = msgspec.json.encode(part)
+        except UnicodeEncodeError:  # a variable or a file name that is not UTF-8: every text is looked at
+            return False
+        return not any(needle in data for needle in encoded)
+
+    if clear(snapshot):
         return
     done: dict[tuple[str, bool], str] = {}
 
@@ -146,6 +154,8 @@ def scrub(snapshot: Snapshot, home: str = "", hostname: str = "", user: str = ""
             inner = free or kind is ProbeRun or kind is EnvVar
             for name in value.__struct_fields__:
                 old = getattr(value, name)
+                if kind in _WHOLE and clear(old):
+                    continue
                 new = clean(old, inner)
                 if new is not old:
                     setattr(value, name, new)

@@ -21,7 +21,7 @@ PROGRAMS = {
     "python -I -c pass": "pass",
     "without": START + "probes.PROBES = tuple(p for p in probes.PROBES if p.name != 'binaries')\n" + END,
     "with": START + END,
-    "with GPU code": START + "import envcheck.probes.binaries as b; b.SIGNS = ('/',)\n" + END,
+    "with GPU code": START + "import envcheck.probes as p; p.NVIDIA_SIGNS = ('/',)\n" + END,
 }
 
 
