@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import Absent, known
 from envcheck.facts import Facts
+from envcheck.inspection.fit import label, platform, torch_symbols
 from envcheck.inspection.model import Inspection, Library, Wheel
 from envcheck.inspection.stack import missing, needed
 from envcheck.inspection.tags import Place
@@ -24,43 +25,63 @@ TABLE = "its own files"
 
 def results(found: Inspection, facts: Facts) -> Iterator[tuple[str, Result]]:
     """(rule, result)."""
-    wheel = found.distribution
-    assert wheel is not None
+    wheel, who = found.distribution, label(found)
     unread = [library for library in found.libraries if library.problem]
     if unread:
         why = f"{unread[0].path[:200]} can't be read: {unread[0].problem}"
-        yield "missing-shared-library", Undecided(f"{wheel.name} {wheel.version}", "the wheel's files", why)
-    yield from _missing(found, wheel)
-    yield from _driver(found, wheel, facts)
-    yield from _tags(wheel, facts)
-    yield from _requires_python(wheel, facts)
-    yield from _symbols(found, wheel, facts)
-    yield from _cpu(found, wheel, facts)
-    yield from _gpus(found, wheel, facts)
+        yield "missing-shared-library", Undecided(who, "its files", why)
+    yield from _missing(found, who)
+    yield from _open_needs(found, who)
+    yield from _driver(found, who, facts)
+    if wheel is not None:
+        yield from _tags(wheel, facts)
+        yield from _requires_python(wheel, facts)
+    else:
+        yield from platform(found.libraries[0], who, place_of(facts))
+    yield from _symbols(found, who, facts)
+    yield from torch_symbols(found, who, facts)
+    yield from _cpu(found, who, facts)
+    yield from _gpus(found, who, facts)
 
 
-def _missing(found: Inspection, wheel: Wheel) -> Iterator[tuple[str, Result]]:
+def _missing(found: Inspection, who: str) -> Iterator[tuple[str, Result]]:
     """What only a part of the package needs; the rule itself tells of what all of it needs."""
     for name, all_fail in missing(found).items():
-        if all_fail:
+        if all_fail and found.kind != "library":
             continue
         files = [library.path for library in found.libraries for need in library.needs if need.name == name]
         yield (
             "missing-shared-library",
             Finding(
-                severity="warning",
+                severity="error" if all_fail else "warning",
                 confidence="medium",
-                subject=f"{wheel.name} {wheel.version}: {name}",
-                message=f"{name} is not found here, which {files[0]} needs: that part of it fails.",
+                subject=f"{who}: {name}",
+                message=f"{name} is not found there, which {files[0]} needs: "
+                + ("it can't be loaded." if all_fail else "that part of it fails."),
                 evidence=[Evidence(f"{file} needs {name}", TABLE) for file in files[:4]],
-                fixes=[Fix("", f"install the library {name}, where that part is to be used", "review")],
+                fixes=[_bring(name, found, "" if all_fail else ", where that part is to be used")],
             ),
         )
 
 
-def _driver(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]:
+def _bring(name: str, found: Inspection, when: str) -> Fix:
+    package = next((need.package for need in found.missing if need.name == name), "")
+    what = f"the package {package}, which brings {name}" if package else f"the library {name}"
+    return Fix("", f"install {what}{when}", "review")
+
+
+def _open_needs(found: Inspection, who: str) -> Iterator[tuple[str, Result]]:
+    """One open question for all of which nothing is known; what only a part needs is shown, and not asked."""
+    names = [name for name, all_need in needed(found, "unknown").items() if all_need]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        why = f"nothing says where {', '.join(names[:3])}{more} would come from there"
+        yield "missing-shared-library", Undecided(who, "libraries", why)
+
+
+def _driver(found: Inspection, who: str, facts: Facts) -> Iterator[tuple[str, Result]]:
     """On a machine without an NVIDIA driver or GPU."""
-    subject = f"{wheel.name} {wheel.version}"
+    subject = who
     names = [name for name, all_need in needed(found, "driver").items() if all_need and name.startswith(LIBCUDA)]
     if names and isinstance(facts.get("driver"), Absent):
         yield (
@@ -69,9 +90,13 @@ def _driver(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str
                 severity="error",
                 confidence="high",
                 subject=f"{subject}: {names[0]}",
-                message=f"It can't be imported there: it needs {names[0]}, which only the NVIDIA driver brings, and "
-                "there is none.",
-                evidence=[Evidence(f"its extension modules need {names[0]}", TABLE)],
+                message=f"It can't be {'loaded' if found.kind == 'library' else 'imported'} there: it needs "
+                f"{names[0]}, which only the NVIDIA driver brings, and there is none.",
+                evidence=[
+                    Evidence(
+                        f"{'it needs' if found.kind == 'library' else 'its extension modules need'} {names[0]}", TABLE
+                    )
+                ],
                 fixes=[Fix("", "install the NVIDIA driver, or take a build for the CPU", "manual")],
             ),
         )
@@ -91,11 +116,12 @@ def _driver(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str
         )
 
 
-def _tags(wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]:
+def place_of(facts: Facts) -> Place:
+    """What tags and platforms are compared with."""
     machine, python = facts.snapshot.machine, facts.snapshot.stack.python
     land: Userland = facts.get("userland")
     glibc = facts.get("glibc")
-    place = Place(
+    return Place(
         python=known(python.version) or "",
         abi=known(python.abi) or "",
         implementation=known(python.implementation) or "",
@@ -105,6 +131,10 @@ def _tags(wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]:
         libc=known(land.libc) or ("musl" if known(land.distro) in ("alpine", "postmarketos") else ""),
         libc_version=glibc if isinstance(glibc, str) else known(land.libc_version) or "",
     )
+
+
+def _tags(wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]:
+    place = place_of(facts)
     subject = f"{wheel.name} {wheel.version}"
     for answer, rule in zip(
         judge_tags(wheel.tags, place), ("python-unsupported", "platform-unsupported"), strict=False
@@ -161,12 +191,12 @@ def _requires_python(wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]
         )
 
 
-def _symbols(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]:
+def _symbols(found: Inspection, who: str, facts: Facts) -> Iterator[tuple[str, Result]]:
     if known(facts.snapshot.machine.system) not in (None, "Linux"):
         return
     land: Userland = facts.get("userland")
     glibc = facts.get("glibc")
-    subject = f"{wheel.name} {wheel.version}"
+    subject = who
     for family, floor in found.symbols.items():
         column = {"GLIBC": "glibc_symbol", "GLIBCXX": "glibcxx", "CXXABI": "cxxabi"}[family]
         rule = "glibc-too-old" if family == "GLIBC" else "libstdcxx-too-old"
@@ -219,7 +249,7 @@ def _of_distribution(land: Userland, column: str, facts: Facts) -> str | None:
     return None
 
 
-def _cpu(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]:
+def _cpu(found: Inspection, who: str, facts: Facts) -> Iterator[tuple[str, Result]]:
     from envcheck.facts.basics import CpuFlags
 
     marked = [library for library in found.libraries if library.cpu_level]
@@ -228,7 +258,7 @@ def _cpu(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, R
     library = max(marked, key=lambda one: one.cpu_level or "")
     row = facts.matrix.row("x86-levels", level=(library.cpu_level or "").removeprefix("x86-64-v"))
     flags = facts.get("cpu_flags")
-    subject = f"{wheel.name} {wheel.version}"
+    subject = who
     if row is None or row["level"] == "1":
         return
     level = known(facts.snapshot.machine.cpu.level)
@@ -256,7 +286,7 @@ def _cpu(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, R
     )
 
 
-def _gpus(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, Result]]:
+def _gpus(found: Inspection, who: str, facts: Facts) -> Iterator[tuple[str, Result]]:
     """Only GPUs for which no fat binary at all has code are a certain failure."""
     coded = [library for library in found.libraries if library.cuda is not None]
     gpus = facts.get("gpus")
@@ -264,7 +294,7 @@ def _gpus(found: Inspection, wheel: Wheel, facts: Facts) -> Iterator[tuple[str, 
         return
     driver = facts.get("driver")
     have = getattr(driver, "cuda", None)
-    subject, seen = f"{wheel.name} {wheel.version}", set()
+    subject, seen = who, set()
     for gpu in gpus:
         if gpu.sm is None or (gpu.name, gpu.cc) in seen:
             continue

@@ -1,19 +1,23 @@
-"""Would this wheel work on that machine? Its tags, symbols and GPU code against the machine; then the rules of a check.
+"""Would this wheel, or library, work on that machine? Its tags, symbols and GPU code; then the rules of a check.
 
 The stack that is judged is what pip would leave there: the wheel, what it pins, and what it requires and finds
-installed already. What the wheel's own files say wins over the tables' row for its release.
+installed already; of a library, nothing but the library. What the files say wins over the
+tables' row for the release.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from envcheck.core.report import SEVERITIES, Finding, Report, Result
-from envcheck.core.snapshot import Snapshot
+from envcheck.core.report import SEVERITIES, Finding, Report, Result, Undecided
+from envcheck.core.snapshot import Snapshot, Stack
 from envcheck.engine import evaluate, fold, outcome_of, verdict_of
 from envcheck.facts import Facts
 from envcheck.inspection.findings import results
-from envcheck.inspection.stack import stack_of
+from envcheck.inspection.fit import label
+from envcheck.inspection.resolve import resolve_names
+from envcheck.inspection.stack import stack_of, stack_of_library
+from envcheck.inspection.there import resolve_there
 from envcheck.rules import module_of
 
 if TYPE_CHECKING:
@@ -33,20 +37,28 @@ def judge_there(
     select: Sequence[str] = (),
     ignore: Iterable[str] = (),
 ) -> Report:
-    """The report on an inspected wheel, which is kept in it too. ``here``: the place is this machine, now.
+    """The report on an inspected wheel or library, which is kept in it too. ``here``: the place is this machine, now.
 
-    Raises :class:`envcheck.inspection.InspectError` for what is no wheel, and when the wheel is gone.
+    Raises :class:`envcheck.inspection.InspectError` for an installed package, and when the wheel is gone.
     """
-    from envcheck.inspection.resolve import resolve_here
     from envcheck.inspection.subject import InspectError, called, open_wheel
 
+    if found.kind == "library":
+        found.report = judge_library(found, place, matrix, here=here, select=select, ignore=ignore)
+        return found.report
     if found.kind != "wheel":
-        what = "a library" if found.kind == "library" else "installed: see envcheck check --machine"
-        raise InspectError(f"{called(found.subject)}: only wheels are judged on a machine, and this is {what}")
-    if here:
-        resolve_here(found, matrix)
+        raise InspectError(
+            f"{called(found.subject)}: wheels and libraries are judged on a machine, and this is installed: see "
+            "envcheck check --machine"
+        )
     source, wheel = open_wheel(found.subject)
     with source:
+        if here:
+            from envcheck.inspection.disk import resolve_here
+
+            resolve_here(found, matrix, wheel.open)
+        else:
+            resolve_there(found, place, matrix)
         found.report = judge(found, wheel, place, matrix, select=select, ignore=ignore)
     return found.report
 
@@ -62,12 +74,31 @@ def judge(
 ) -> Report:
     """The report; findings about the wheel itself bear the ids of the rules whose causes they are."""
     assert found.distribution is not None
-    snapshot = Snapshot(
-        machine=place.machine,
-        stack=stack_of(found, wheel, place),
-        assumed=place.assumed,
-        probes=place.probes,
-    )
+    return _judged(found, place, stack_of(found, wheel, place), matrix, select, ignore)
+
+
+def judge_library(
+    found: Inspection,
+    place: Snapshot,
+    matrix: Matrix,
+    *,
+    here: bool = False,
+    select: Sequence[str] = (),
+    ignore: Iterable[str] = (),
+) -> Report:
+    """Would this one compiled file work there? Nothing else that is installed there is judged."""
+    if not here:
+        for library in found.libraries:
+            library.undefined = None
+            resolve_names(library, found, matrix)
+        resolve_there(found, place, matrix)
+    return _judged(found, place, stack_of_library(found, place), matrix, select, ignore)
+
+
+def _judged(
+    found: Inspection, place: Snapshot, stack: Stack, matrix: Matrix, select: Sequence[str], ignore: Iterable[str]
+) -> Report:
+    snapshot = Snapshot(machine=place.machine, stack=stack, assumed=place.assumed, probes=place.probes)
     ignored = set(ignore)
     report = evaluate(snapshot, matrix, select=select, ignore=ignored)
     facts = Facts(snapshot, matrix)
@@ -75,18 +106,19 @@ def judge(
     for rule, result in results(found, facts):
         if not select or rule in select:
             own.setdefault(rule, []).append(result)
-    label = f"{found.distribution.name} {found.distribution.version}"
-    return _merge(report, own, label, ignored)
+    return _merge(report, own, label(found), ignored)
 
 
-def _merge(report: Report, own: dict[str, list[Result]], label: str, ignored: set[str]) -> Report:
+def _merge(report: Report, own: dict[str, list[Result]], who: str, ignored: set[str]) -> Report:
     """What was judged on the wheel's files takes the place of what the same rule says of that package."""
     flat = [one for root in report.findings for one in (root, *root.consequences)]
     for one in flat:
         one.consequences = []
     explains = {one.rule: _explains(one.rule) for one in flat}
     for rule, said in own.items():
-        same = [one for one in flat if one.rule == rule and one.subject.startswith(label)]
+        same = [one for one in flat if one.rule == rule and one.subject.startswith(who)]
+        if same and all(isinstance(result, Undecided) for result in said):
+            continue  # the rule knows more
         worst = max((SEVERITIES.index(one.severity) for one in same), default=-1)
         mine = [result for result in said if isinstance(result, Finding)]
         if same and mine and all(SEVERITIES.index(one.severity) < worst for one in mine):

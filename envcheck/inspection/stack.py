@@ -18,6 +18,7 @@ from envcheck.core.snapshot import (
     known,
 )
 from envcheck.inspection.model import Inspection
+from envcheck.inspection.reading import extends_torch
 from envcheck.inspection.wheel import WheelFile, WheelHost
 from envcheck.requirements import Requirement, marker_environment, marker_holds, parse
 from envcheck.versions import canonical, local_label, public, satisfies_prefix
@@ -40,6 +41,24 @@ def stack_of(found: Inspection, wheel: WheelFile, place: Snapshot) -> Stack:
         binaries=[*_binaries(found), *(one for one in there.binaries if canonical(one.package) in kept)],
         libraries=_libraries(found, there.libraries, kept),
         missing_libraries=[name for name, all_fail in missing(found).items() if all_fail],
+        imports=[],
+    )
+
+
+def stack_of_library(found: Inspection, place: Snapshot) -> Stack:
+    """For one file that is looked at by itself: only the torch that it stands on is of interest among the packages."""
+    there = place.stack
+    kept = {"torch"} if any(map(extends_torch, found.libraries)) else set()
+    packages: list[Package] | Absent | Unknown = there.packages
+    if not isinstance(packages, (Absent, Unknown)):
+        packages = [one for one in packages if canonical(one.name) in kept]
+    return replace(
+        there,
+        packages=packages,
+        clashes=Absent("one file is looked at"),
+        builds=[one for one in there.builds if canonical(one.package) in kept],
+        binaries=[],
+        missing_libraries=[],
         imports=[],
     )
 
@@ -101,6 +120,8 @@ def _packages(found: Inspection, place: Snapshot) -> list[Package]:
             queue += known(other.requires) or []
         elif pin := _pin(wanted):
             result[wanted.name] = Package(name=wanted.name, version=pin, location="what the wheel requires")
+    if "torch" in installed and any(map(extends_torch, found.libraries)):
+        result.setdefault("torch", installed["torch"])  # many extensions do not say that they need it
     package.requires = [line for line in distribution.requires if _name(line) in result]
     return list(result.values())
 

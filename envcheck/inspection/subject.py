@@ -29,7 +29,8 @@ def inspect(subject: str, matrix: Matrix, *, progress: Progress | None = None) -
 
     Nothing is unpacked to disk, imported or run. Raises :class:`InspectError` when nothing can be said.
     """
-    from envcheck.inspection.resolve import resolve_on_disk, resolve_wheel
+    from envcheck.inspection.disk import resolve_on_disk
+    from envcheck.inspection.resolve import resolve_wheel
     from envcheck.inspection.summary import summarise
 
     tell = progress or (lambda step: None)

@@ -43,6 +43,7 @@ def render_inspection(
     page.installed(found)
     page.gpu_code(found)
     page.needs(found)
+    page.undefined(found)
     page.symbols(found)
     page.cpu(found)
     page.versions(found)
@@ -194,6 +195,8 @@ class _Page:
             shown = texts if self.verbose else texts[:MOST_NAMES]
             tail = f" and {more} more (-v)" if more > 0 and not self.verbose else ""
             self.say(f"{words}: {', '.join(shown)}{tail}", "  ", "      ")
+        for need in list(groups.get("unknown", {}).values())[: None if self.verbose else MOST_NAMES]:
+            self.say(f"{_name(need.name)}: can't be told: {need.problem}", "  ", "      ", "yellow")
         self.missing(list(groups.get("missing", {}).values()))
 
     def missing(self, needs: list[Need]) -> None:
@@ -209,6 +212,31 @@ class _Page:
         for package, names in absent.items():
             brings = f"; {package} brings {'them' if len(names) > 1 else 'it'}" if package else ""
             self.say(f"missing here: {', '.join(names)}{brings}", "  ", "      ", "red")
+
+    def undefined(self, found: Inspection) -> None:
+        """Symbols of torch; a list that is empty was looked up, one that is missing was not."""
+        extensions = [
+            library for library in found.libraries if library.undefined is not None or library.cxx11_abi is not None
+        ]
+        if not extensions:
+            return
+        self.heading("symbols of torch")
+        for library in extensions:
+            name = _name(library.path)
+            abi = {True: "built for the new C++ ABI", False: "built for the old C++ ABI"}.get(library.cxx11_abi)  # type: ignore[arg-type]
+            if library.undefined:
+                many = len(library.undefined)
+                shown = library.undefined if self.verbose else library.undefined[:2]
+                names = ", ".join(
+                    f"{one.name} ({one.symbol})" if one.name != one.symbol else one.symbol for one in shown
+                )
+                more = f" and {many - len(shown)} more" if many > len(shown) else ""
+                tail = f"; {abi}" if abi else ""
+                self.say(f"{name}: not defined by torch here: {names}{more}{tail}", "  ", "      ", "red")
+            elif library.undefined is not None:
+                self.say(f"{name}: torch here has all of them" + (f"; {abi}" if abi else ""), "  ", "      ")
+            else:
+                self.say(f"{name}: {abi}", "  ", "      ")
 
     def symbols(self, found: Inspection) -> None:
         if not found.symbols:

@@ -225,13 +225,13 @@ def _differences(
     elif target.cuda and built is not None and built.variant == "cpu" and built.confidence == "high":
         yield "torch is a CPU build", "error", "high", built.evidence
     if target.abi is not None:
-        abi, sure, evidence = _abi(version, stack, matrix)
+        abi, sure, evidence = torch_abi(version, stack, matrix)
         if abi is not None and abi != target.abi:
             text = f"torch {version or ''} is built with the {'new' if abi else 'old'} one"
             yield text, "error", "high" if sure else "medium", evidence
 
 
-def _abi(version: str | None, stack: Stack, matrix: Matrix) -> tuple[bool | None, bool, list[Evidence]]:
+def torch_abi(version: str | None, stack: Stack, matrix: Matrix) -> tuple[bool | None, bool, list[Evidence]]:
     """The C++11 ABI of the installed torch, whether that was read from it, and the evidence."""
     for build in stack.builds:
         flag = known(build.cxx11_abi)
@@ -336,7 +336,7 @@ def _nightly(package: Package, torch: Package, matrix: Matrix) -> Iterator[Resul
                 f"the wheels of flash-attn {version} were made with torch {', '.join(row['torch'])}", title, url, as_of
             )
         ],
-        fixes=[_rebuild("flash-attn", version)],
+        fixes=[rebuild("flash-attn", version)],
     )
 
 
@@ -350,12 +350,13 @@ def _fixes(package: Package, target: Target, built: FrameworkBuild | None, versi
             f"the wheel for torch {minor(version)} and {cuda}",
             "safe",
         )
-    yield _rebuild(name, own)
+    yield rebuild(name, own)
     if target.torch and (version is None or minor(version) != target.torch):
         yield _install(f"torch=={target.torch}.*", f"or the torch that {package.name} is built for")
 
 
-def _rebuild(name: str, version: str | None) -> Fix:
+def rebuild(name: str, version: str | None) -> Fix:
+    """Compile the extension against the torch that is there."""
     pin = f"{name}=={public(version)}" if version else name
     environment = "FLASH_ATTENTION_FORCE_BUILD=TRUE " if name == "flash-attn" else ""
     return Fix(

@@ -90,7 +90,7 @@ def made_wheel(
 KERNELS = {
     "kernels/__init__.py": b"",
     "kernels/_C.cpython-311-x86_64-linux-gnu.so": made_library(
-        needed=("libkernels.so", "libcudart.so.12", "libcuda.so.1", "libc10.so", "libc.so.6", "libnowhere.so.7"),
+        needed=("libkernels.so", "libcudart.so.12", "libcuda.so.1", "libc10.so", "libc.so.6", "libX11.so.6"),
         runpath="$ORIGIN/lib",
         needs={"libc.so.6": ("GLIBC_2.28", "GLIBC_2.34"), "libstdc++.so.6": ("GLIBCXX_3.4.30",)},
         weak=("GLIBC_2.34",),

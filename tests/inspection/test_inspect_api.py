@@ -39,7 +39,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(envcheck.InspectError):
         envcheck.inspect(tmp_path / "nosuch.so")
     (tmp_path / "x.so").write_bytes(KERNELS["kernels/lib/libkernels.so"])
-    with pytest.raises(ValueError, match="only wheels are judged"):
-        envcheck.inspect(tmp_path / "x.so", machine=V100)
+    with pytest.raises(ValueError, match="wheels and libraries are judged"):
+        envcheck.inspect("msgspec", machine=V100)
     with pytest.raises(envcheck.SnapshotError):
         envcheck.inspect(tmp_path / "x.so", machine=tmp_path / "nosuch.json")

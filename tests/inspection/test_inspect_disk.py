@@ -18,7 +18,7 @@ from envcheck.core.snapshot import Snapshot
 from envcheck.inspection import Inspection, inspect
 from envcheck.inspection.judge import judge
 from envcheck.inspection.model import Library, Need
-from envcheck.inspection.resolve import resolve_here
+from envcheck.inspection.disk import resolve_here
 from envcheck.inspection.stack import missing
 from envcheck.inspection.subject import open_wheel
 from envcheck.matrix import Matrix

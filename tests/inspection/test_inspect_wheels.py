@@ -81,7 +81,7 @@ def test_needs(kernels: Path, matrix: Matrix) -> None:
         "libcuda.so.1": ("driver", ""),
         "libc10.so": ("package", "torch"),
         "libc.so.6": ("system", ""),
-        "libnowhere.so.7": ("system", ""),
+        "libX11.so.6": ("system", ""),
     }
     assert library.needs[0].package == "nvidia-cublas-cu12"
 

@@ -1,0 +1,69 @@
+"""Needs on a machine whose files are not here: what its snapshot says of packages and libraries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from envcheck.core.snapshot import Absent, Unknown, known
+from envcheck.facts import Facts
+from envcheck.inspection.model import Need
+from envcheck.inspection.resolve import FRAMEWORKS, NO_WAY, required
+from envcheck.versions import canonical
+
+if TYPE_CHECKING:
+    from envcheck.core.snapshot import Snapshot
+    from envcheck.facts.libraries import Libraries
+    from envcheck.inspection.model import Inspection
+    from envcheck.matrix import Matrix
+
+
+def resolve_there(found: Inspection, place: Snapshot, matrix: Matrix) -> None:
+    """Settle what other packages and the system are to bring."""
+    if known(place.machine.system) not in (None, "Linux"):
+        return
+    there = _There(found, place, matrix)
+    for library in found.libraries:
+        if library.format == "elf":
+            library.needs = [there.settle(need) for need in library.needs]
+
+
+class _There:
+    def __init__(self, found: Inspection, place: Snapshot, matrix: Matrix) -> None:
+        self.required = required(found)
+        self.packages_known = not isinstance(place.stack.packages, (Absent, Unknown))
+        self.versions = {canonical(one.name): known(one.version) for one in known(place.stack.packages) or ()}
+        libraries = Facts(place, matrix).get("libraries")
+        self.libraries: Libraries | None = None if isinstance(libraries, (Absent, Unknown)) else libraries
+
+    def settle(self, need: Need) -> Need:
+        if need.where not in ("package", "system", "unknown") or need.problem == NO_WAY:
+            return need
+        if need.where == "package" and need.package in self.required:
+            return need
+        if need.where == "package" and need.package in self.versions:
+            version = self.versions[need.package]
+            problem = f"{version + ', ' if version else ''}installed there"
+            return replace(need, problem=problem + ("" if self.required & FRAMEWORKS else " but not required"))
+        name = need.name
+        if self.libraries is not None:
+            if name in self.libraries.missing:
+                return replace(need, where="missing", problem="the machine's record says that it is missing")
+            for item in self.libraries.satisfying(name):
+                if item.path and item.loadable:
+                    return Need(name=name, where="file", path=item.path)
+                if item.path or item.package:
+                    where = item.path or f"in {item.package}"
+                    return Need(
+                        name=name, where="unknown", problem=f"it is there ({where}), where not all programs look"
+                    )
+        if need.where != "package":
+            return need
+        if self.required & FRAMEWORKS and not self.required & FRAMEWORKS & set(self.versions):
+            return need  # pip brings the framework, and the framework its libraries
+        if not self.packages_known:
+            return replace(need, where="unknown", problem="which packages are installed there is not known")
+        if need.package == "torch" or (self.libraries is not None and self.libraries.complete):
+            return replace(need, where="missing", problem="it is not there")
+        return replace(need, where="unknown", problem=f"{need.package} is not installed there; the system may have it")
