@@ -5,7 +5,7 @@ Places, in this order (a file that was found is not listed twice):
 1. Wheels: site-packages/nvidia/*/lib, tensorrt_libs, torch/lib, paddle/libs and the ``*.libs`` folders of repaired
    wheels. Only these are listed, site-packages is not walked.
 2. The folders of LD_LIBRARY_PATH.
-3. The conda environment's lib.
+3. The lib folder of the conda environment that this interpreter is of, or that its venv stands on.
 4. The loader's cache; without one its default folders.
 5. The lib folders of CUDA toolkits.
 
@@ -20,6 +20,7 @@ from typing import Any
 
 from envcheck.core.snapshot import Absent, Library, Package, Text, Unknown, known
 from envcheck.probes import loader
+from envcheck.probes.conda import CondaPrefix, own_prefixes
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
 from envcheck.versions import canonical
@@ -71,11 +72,13 @@ def probe(
     for site in sites:
         search.wheels(site)
     search.folders(loader.library_path(host)[:MAX_FOLDERS], "LD_LIBRARY_PATH")
-    prefixes = [host.env.get("CONDA_PREFIX", ""), *_texts([info.get("prefix")])]
-    for prefix in dict.fromkeys(prefixes):
-        if prefix and host.isdir(f"{prefix}/conda-meta"):
-            search.folders([f"{prefix}/lib"] if host.platform != "win32" else [rf"{prefix}\Library\bin"], "conda")
-        elif prefix and not search.packages.keys().isdisjoint(("intel-openmp", "mkl")):
+    own = own_prefixes(host, info)
+    for prefix in own:
+        search.conda = CondaPrefix(host, prefix)
+        search.folders([f"{prefix}/lib"] if host.platform != "win32" else [rf"{prefix}\Library\bin"], "conda")
+    search.conda = None
+    for prefix in _texts([info.get("prefix")]):
+        if prefix not in own and not search.packages.keys().isdisjoint(("intel-openmp", "mkl")):
             search.folders([f"{prefix}/lib"] if host.platform != "win32" else [rf"{prefix}\Library\bin"], "wheel")
     if host.platform == "linux":
         search.loader()
@@ -139,6 +142,8 @@ class _Search:
     def __init__(self, host: Host, log: Log, packages: dict[str, Text]) -> None:
         self.host, self.log, self.packages = host, log, packages
         self.found: list[Library] = []
+        self.conda: CondaPrefix | None = None
+        """The environment that is being listed."""
         self.seen_folders: set[str] = set()
         self.seen_files: set[str] = set()
 
@@ -215,6 +220,9 @@ class _Search:
     def _add(self, name: str, path: str, real_name: str, origin: str, owner: str) -> None:
         stem = stem_of(name) or ""
         package, told = self._distribution(stem, name, owner)
+        if self.conda is not None and (found := self.conda.owner(stem, real_name)) is not None:
+            # Of the whole toolkit in one package, the version is not that of its libraries.
+            package, told = found[0], None if found[0] == "cudatoolkit" else found[1]
         version: Text
         if "/stubs/" in path:
             version = Absent("a stub: for linking only")
