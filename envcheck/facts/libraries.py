@@ -177,13 +177,14 @@ class _Names:
     def __init__(self, matrix: Matrix) -> None:
         self._by_name: dict[LibraryName, dict[int, str | None]] = {}
         self._files: dict[tuple[str, int], tuple[str, str | None]] = {}
-        for row in matrix.rows("sonames"):
-            cuda, soname, dll = int(row["cuda"]), row["soname"], row["dll"]
-            self._files[row["library"].lower(), cuda] = (soname, dll)
+        columns = ("library", "cuda", "soname", "dll", "wheel_package")
+        for library, of_cuda, soname, dll, wheel in matrix.values("sonames", *columns):
+            cuda = int(of_cuda)
+            self._files[library.lower(), cuda] = (soname, dll)
             for file in (soname, dll):
                 if file and (name := parse_name(file)) is not None:
                     wheels = self._by_name.setdefault(LibraryName(name.family, name.number), {})
-                    wheels[cuda] = wheels.get(cuda) or row["wheel_package"]
+                    wheels[cuda] = wheels.get(cuda) or wheel
 
     def _wheels(self, name: LibraryName) -> dict[int, str | None]:
         return self._by_name.get(LibraryName(name.family, name.number), {})
@@ -277,15 +278,14 @@ def _from_wheels(matrix: Matrix, packages: Packages, on_disk: set[str], names: _
     wanted = {p.name for p in packages if p.name.startswith(("nvidia-", "tensorrt")) and p.name not in on_disk}
     if not wanted:
         return []
-    for row in matrix.rows("sonames"):
-        package = row["wheel_package"]
-        if package in wanted and (name := parse_name(row["soname"])) is not None:
+    for package, soname in matrix.values("sonames", "wheel_package", "soname"):
+        if package in wanted and (name := parse_name(soname)) is not None:
             version = packages.version(package)
             if name.family in ("cudnn", "nvinfer") and version and numbers(version)[:1] != (name.number,):
                 continue  # nvidia-cudnn-cu12 brings libcudnn.so.8 or .9, by its version
             if version and version.startswith("0.0."):
                 continue  # an empty wheel that only keeps the name
-            found.append(Found(name, row["soname"], None, version, "wheel", package, names.cuda_of(name)))
+            found.append(Found(name, soname, None, version, "wheel", package, names.cuda_of(name)))
     return found
 
 

@@ -174,6 +174,7 @@ class _Reader:
         """Leave out lines that are met whether their marker holds or not."""
         self.versions = {canonical(package.name): known(package.version) for package in packages}
         python, machine = facts.snapshot.stack.python, facts.snapshot.machine
+        self.checked_at_run_time = {name for (name,) in facts.matrix.values("runtime-requirements", "package")}
         self.environment: Mapping[str, str] = marker_environment(
             known(python.version), known(machine.system), known(machine.arch), known(python.implementation) or "cpython"
         )
@@ -288,7 +289,9 @@ class _Reader:
         name, version = canonical(package.name), known(package.version)
         if version is None:
             return
-        for row in self._runtime_rows().get(name, ()):
+        if name not in self.checked_at_run_time:
+            return
+        for row in self.facts.matrix.rows("runtime-requirements", package=name):
             wanted: str = row["needs"]
             if wanted not in self.versions:
                 other = stand_in(wanted, self.packages)
@@ -312,15 +315,6 @@ class _Reader:
                     row["severity"],
                     row["confidence"],
                 )
-
-    def _runtime_rows(self) -> dict[str, list[Row]]:
-        memo: dict[str, list[Row]] | None = self.facts.matrix.memo.get("runtime-requirements")
-        if memo is None:
-            memo = {}
-            for row in self.facts.matrix.rows("runtime-requirements"):
-                memo.setdefault(row["package"], []).append(row)
-            self.facts.matrix.memo["runtime-requirements"] = memo
-        return memo
 
 
 def without_labels(specifier: str) -> str:

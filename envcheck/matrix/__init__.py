@@ -205,8 +205,21 @@ class Matrix:
                 if cell != value and not (type(cell) is list and value in cell):
                     break
             else:
-                found.append(_row(meta, data.columns, values))
-        return found
+                found.append(values)
+        return rows_of(meta, data.columns, found)
+
+    def values(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
+        """Return these columns of all rows: cheaper than `rows` where a whole table is gone through.
+
+        Only columns of the table's own. Raises KeyError for an unknown table or column.
+        """
+        meta = self.meta(table)
+        for column in columns:
+            meta.type_of(column)
+        data = self._read(meta, None)
+        filled = {column: data.columns.index(column) for column in columns if column in data.columns}
+        cells = [[row[filled[c]] if c in filled else None for row in data.rows] for c in columns]
+        return list(zip(*cells, strict=True))
 
     def row(self, table: str, **key: object) -> Row | None:
         """Return the first row whose columns equal the given values, None when there is none."""
@@ -268,17 +281,20 @@ def _normal(kind: str, value: object) -> object:
     return value.strip() if isinstance(value, str) else value
 
 
-def _row(meta: TableMeta, columns: list[str], values: list[Any]) -> Row:
-    row: Row = dict.fromkeys(meta.names)
-    row.update(zip(columns, values, strict=False))
-    row.pop("withdrawn", None)
-    if row.get("source") is None:
-        row["source"] = meta.source
-    if row.get("as_of") is None:
-        row["as_of"] = meta.as_of
-    if row.get("confidence") is None:
-        row["confidence"] = "high"
-    row.setdefault("note", None)
-    row["_table"] = meta.id
-    row["_id"] = row_id(meta.id, meta.key, row)
-    return row
+def rows_of(meta: TableMeta, columns: list[str], found: list[list[Any]]) -> list[Row]:
+    """Return rows as people ask for them, from cells in the order of `columns`."""
+    blank: Row = dict.fromkeys(meta.names)
+    defaults = (("source", meta.source), ("as_of", meta.as_of), ("confidence", "high"))
+    rows = []
+    for values in found:
+        row = blank.copy()
+        row.update(zip(columns, values, strict=False))
+        row.pop("withdrawn", None)
+        for name, default in defaults:
+            if row.get(name) is None:
+                row[name] = default
+        row.setdefault("note", None)
+        row["_table"] = meta.id
+        row["_id"] = row_id(meta.id, meta.key, row)
+        rows.append(row)
+    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import Matrix, Row, _row
+from . import Matrix, Row, rows_of
 
 #: Words that say how a card is built, not which GPU it has.
 _FORM = (
@@ -74,10 +74,9 @@ def _index(matrix: Matrix, word: str) -> _Index:
         meta = matrix.meta("gpus")
         data = matrix._read(meta, None)
         at = data.columns.index("name")
-        for values in data.rows:
-            if word not in values[at].lower():
-                continue
-            row, words = _row(meta, data.columns, values), _words(values[at])
+        found = [values for values in data.rows if word in values[at].lower()]
+        for row in rows_of(meta, data.columns, found):
+            words = _words(row["name"])
             exact.setdefault(" ".join(words), row)
             bare.setdefault(" ".join(_bare(words)), []).append(row)
         made = matrix.memo["gpus: " + word] = (exact, bare)

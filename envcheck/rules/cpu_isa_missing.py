@@ -59,7 +59,7 @@ def check(
 ) -> Iterator[Result]:
     if arch not in (None, "x86_64") or (arch is None and cpu_flags is None):
         return
-    listed = {row["package"] for row in matrix.rows("cpu-requirements")}
+    listed = {package for (package,) in matrix.values("cpu-requirements", "package")}
     lacking = _levels(machine, matrix)
     for package in packages:
         name = canonical(package.name)
