@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from envcheck.binaries.elf import ElfError
 from envcheck.inspection.model import Inspection, Library, Need, Undefined
 from envcheck.inspection.reading import TORCH_LIBRARIES, TORCH_NAMES, extends_torch
-from envcheck.inspection.resolve import FRAMEWORKS, brought_by, kind_of, required
+from envcheck.inspection.resolve import FRAMEWORKS, brought_by, kind_of, notes_of, replacements, required
 from envcheck.inspection.resolve_foreign import FORMATS, foreign_needs
 from envcheck.versions import canonical
 
@@ -34,7 +34,7 @@ def resolve_on_disk(found: Inspection, paths: Sequence[str], folders: Sequence[s
         import sysconfig
 
         folders = _site_folders(sysconfig.get_paths()["platlib"])  # the torch of this environment, imported first
-    loader = _Loader.of_this_machine(found, folders)
+    loader = _Loader.of_this_machine(_imported(found) if folders else (), folders)
 
     def brought(name: str) -> tuple[str, str]:
         packages = brought_by(name, matrix)
@@ -65,10 +65,15 @@ def resolve_here(found: Inspection, matrix: Matrix, opener: Callable[[str], Sour
     layout = Layout.here()
     name = found.distribution.name if found.distribution else ""
     files = WheelFiles(found.libraries, layout, opener=opener, bare=False, hidden=_installed_files(name))
-    loader = _Loader.of_this_machine(found, _site_folders(layout.site), files)
+    installed = _installed()
+    replaced = replacements(found, installed)
+    there, context = installed.keys() - replaced.keys(), _Brought(found)
+    found.notes += notes_of(replaced)
+    # The torch that pip would put in place of this one is not here to be asked.
+    first = () if "torch" in replaced else _imported(found)
+    loader = _Loader.of_this_machine(first, _site_folders(layout.site), files)
     if loader is None:
         return
-    there, context = _installed(), _Brought(found)
     paths = [layout.place(library.path) for library in found.libraries]
     answers = [
         loader.needs(library, path, matrix) if loader.fits(library) else None
@@ -97,13 +102,14 @@ class _Brought:
     def __init__(self, found: Inspection) -> None:
         self.required = required(found)
 
-    def brings(self, need: Need, there: set[str]) -> bool:
+    def brings(self, need: Need, there: Collection[str]) -> bool:
         """Is a need that is missing now met once pip has done its work, or may the package itself see to it?"""
         if need.where == "wheel":
             return True
-        if need.where != "package" or need.package in there:
+        if need.where != "package":
             return False
-        return need.package in self.required or any(one not in there for one in self.required & FRAMEWORKS)
+        # A framework brings libraries along, in releases of its own.
+        return any(one not in there for one in self.required & (FRAMEWORKS | {need.package}))
 
 
 def _site_folders(first: str) -> list[str]:
@@ -112,17 +118,17 @@ def _site_folders(first: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _installed() -> set[str]:
-    """Canonical names of what is installed in this environment."""
+def _installed() -> dict[str, str]:
+    """What is installed in this environment: canonical name -> version."""
     from importlib.metadata import distributions
 
-    names = set()
+    found: dict[str, str] = {}
     for distribution in distributions():
         try:
-            names.add(canonical(distribution.metadata["Name"] or ""))
+            found.setdefault(canonical(distribution.metadata["Name"] or ""), distribution.version or "")
         except Exception:  # damaged metadata raise whatever they like
             continue
-    return names
+    return found
 
 
 def _installed_files(name: str) -> list[str]:
@@ -165,12 +171,14 @@ class _Loader:
         self._served: dict[tuple[str, str], str] = {}
 
     @classmethod
-    def of_this_machine(cls, found: Inspection, folders: Sequence[str], files: Files | None = None) -> _Loader | None:
+    def of_this_machine(
+        cls, modules: Sequence[str], folders: Sequence[str], files: Files | None = None
+    ) -> _Loader | None:
         """None where there is no such loader, or it cannot be read."""
         if not sys.platform.startswith("linux"):
             return None
         try:
-            return cls(_imported(found) if folders else (), folders, files)
+            return cls(modules, folders, files)
         except (OSError, ValueError):
             return None
 
@@ -230,13 +238,14 @@ class _Loader:
         if not extends_torch(library) or any(need.name.startswith(TORCH_LIBRARIES) for need in load.missing):
             return
         around = (*load.scope, *self.process.loaded)
-        if not load.new or not any(one.path.rpartition("/")[2].startswith(TORCH_LIBRARIES) for one in around):
+        itself = load.new[:1] or load.scope[:1]  # its package's own import may have loaded it
+        if not itself or not any(one.path.rpartition("/")[2].startswith(TORCH_LIBRARIES) for one in around):
             return
         from envcheck.binaries.mangled import readable
         from envcheck.binaries.symbols import undefined_symbols
 
         try:
-            lost = undefined_symbols(load, load.new[:1], TORCH_NAMES)
+            lost = undefined_symbols(load, itself, TORCH_NAMES)
         except (OSError, BinaryError, ElfError):
             return
         library.undefined = [

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from envcheck.core.snapshot import Userland
 
 LIBCUDA = ("libcuda.so", "nvcuda.dll")
+MOST_NAMES = 6
 TABLE = "its own files"
 """Where evidence comes from that was read in the wheel."""
 
@@ -46,28 +47,31 @@ def results(found: Inspection, facts: Facts) -> Iterator[tuple[str, Result]]:
 
 def _missing(found: Inspection, who: str) -> Iterator[tuple[str, Result]]:
     """What only a part of the package needs; the rule itself tells of what all of it needs."""
-    for name, all_fail in missing(found).items():
-        if all_fail and found.kind != "library":
-            continue
-        files = [library.path for library in found.libraries for need in library.needs if need.name == name]
-        yield (
-            "missing-shared-library",
-            Finding(
-                severity="error" if all_fail else "warning",
-                confidence="medium",
-                subject=f"{who}: {name}",
-                message=f"{name} is not found there, which {files[0]} needs: "
-                + ("it can't be loaded." if all_fail else "that part of it fails."),
-                evidence=[Evidence(f"{file} needs {name}", TABLE) for file in files[:4]],
-                fixes=[_bring(name, found, "" if all_fail else ", where that part is to be used")],
-            ),
-        )
-
-
-def _bring(name: str, found: Inspection, when: str) -> Fix:
-    package = next((need.package for need in found.missing if need.name == name), "")
-    what = f"the package {package}, which brings {name}" if package else f"the library {name}"
-    return Fix("", f"install {what}{when}", "review")
+    lost = missing(found)
+    single = found.kind == "library"
+    names = [name for name, all_fail in lost.items() if single or not all_fail]
+    if not names:
+        return
+    asking = [(library.path, need) for library in found.libraries for need in library.needs if need.name in names]
+    asking = [(path, need) for path, need in asking if need.where == "missing"]
+    files = list(dict.fromkeys(path for path, _ in asking))
+    others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    parts = files[0] + (f" and {len(files) - 1} more of its files" if len(files) > 1 else "")
+    packages = sorted({need.package for _, need in asking if need.package})
+    what = f"the libraries, or the packages that bring them ({', '.join(packages)})" if packages else "the libraries"
+    yield (
+        "missing-shared-library",
+        Finding(
+            severity="error" if single else "warning",
+            confidence="high" if single else "medium",
+            subject=f"{who}: {names[0]}{others}",
+            message=f"{', '.join(names[:MOST_NAMES])}{' and more' if len(names) > MOST_NAMES else ''} "
+            f"{'are' if others else 'is'} not found there, which {parts} {'need' if len(files) > 1 else 'needs'}: "
+            + ("it can't be loaded." if single else "that part of it fails."),
+            evidence=[Evidence(f"{path} needs {need.name}: {need.problem}", TABLE) for path, need in asking[:4]],
+            fixes=[Fix("", f"install {what}{'' if single else ', where that part is to be used'}", "review")],
+        ),
+    )
 
 
 def _open_needs(found: Inspection, who: str) -> Iterator[tuple[str, Result]]:

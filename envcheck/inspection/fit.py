@@ -9,6 +9,7 @@ from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import known
 from envcheck.inspection.model import Inspection, Library, Wheel
 from envcheck.inspection.reading import extends_torch
+from envcheck.inspection.stack import REQUIRED
 from envcheck.inspection.tags import Place, best
 from envcheck.inspection.tags import judge as judge_tags
 from envcheck.requirements import parse
@@ -94,6 +95,8 @@ def torch_symbols(found: Inspection, who: str, facts: Facts) -> Iterator[tuple[s
         return
     version = known(torch.version)
     beside = f"torch {version}" if version else "torch"
+    if known(torch.location) == REQUIRED:
+        return  # the torch that the wheel pins: its makers know it
     looked_up = [library for library in extensions if library.undefined is not None]
     lacking = [library for library in looked_up if library.undefined]
     abi, evidence = _abi_there(version, facts)

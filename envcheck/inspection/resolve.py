@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from envcheck.inspection.model import Inspection, Library, Need
 from envcheck.requirements import parse
-from envcheck.versions import canonical
+from envcheck.versions import canonical, public, satisfies_prefix
 
 if TYPE_CHECKING:
     from envcheck.inspection.search import Search
@@ -133,6 +133,30 @@ def required(found: Inspection) -> set[str]:
         except ValueError:
             continue
     return names
+
+
+def replacements(found: Inspection, installed: Mapping[str, str | None]) -> dict[str, tuple[str, str]]:
+    """Installed packages whose version the wheel does not accept: name -> (version, what it accepts)."""
+    result: dict[str, tuple[str, str]] = {}
+    for line in found.distribution.requires if found.distribution else ():
+        try:
+            wanted = parse(line)
+            version = installed.get(wanted.name)
+            if not version or not wanted.specifier or wanted.marker:
+                continue
+            if satisfies_prefix(public(version), wanted.specifier) is False:
+                result.setdefault(wanted.name, (version, wanted.specifier))
+        except ValueError:
+            continue
+    return result
+
+
+def notes_of(replaced: Mapping[str, tuple[str, str]]) -> list[str]:
+    """At most five sentences."""
+    return [
+        f"{name} {version} is installed there, and the wheel requires {name}{specifier}: pip would replace it"
+        for name, (version, specifier) in list(replaced.items())[:5]
+    ]
 
 
 def kind_of(name: str) -> str:

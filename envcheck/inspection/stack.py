@@ -24,6 +24,8 @@ from envcheck.requirements import Requirement, marker_environment, marker_holds,
 from envcheck.versions import canonical, local_label, public, satisfies_prefix
 
 MAX_PACKAGES = 500
+REQUIRED = "what the wheel requires"
+"""The "location" of a package that pip would install with the wheel."""
 
 
 def stack_of(found: Inspection, wheel: WheelFile, place: Snapshot) -> Stack:
@@ -32,7 +34,8 @@ def stack_of(found: Inspection, wheel: WheelFile, place: Snapshot) -> Stack:
     there = place.stack
     name = found.distribution.name
     packages = _packages(found, place)
-    kept = {canonical(package.name) for package in packages} - {name}
+    # What is known of an installed release says nothing of the one that pip would put in its place.
+    kept = {canonical(package.name) for package in packages if known(package.location) != REQUIRED} - {name}
     return replace(
         there,
         packages=packages,
@@ -40,7 +43,7 @@ def stack_of(found: Inspection, wheel: WheelFile, place: Snapshot) -> Stack:
         builds=[*_builds(found, wheel, packages[0]), *(one for one in there.builds if canonical(one.package) in kept)],
         binaries=[*_binaries(found), *(one for one in there.binaries if canonical(one.package) in kept)],
         libraries=_libraries(found, there.libraries, kept),
-        missing_libraries=[name for name, all_fail in missing(found).items() if all_fail],
+        missing_libraries=[],
         imports=[],
     )
 
@@ -119,7 +122,7 @@ def _packages(found: Inspection, place: Snapshot) -> list[Package]:
             result[wanted.name] = other
             queue += known(other.requires) or []
         elif pin := _pin(wanted):
-            result[wanted.name] = Package(name=wanted.name, version=pin, location="what the wheel requires")
+            result[wanted.name] = Package(name=wanted.name, version=pin, location=REQUIRED)
     if "torch" in installed and any(map(extends_torch, found.libraries)):
         result.setdefault("torch", installed["torch"])  # many extensions do not say that they need it
     package.requires = [line for line in distribution.requires if _name(line) in result]
@@ -201,6 +204,13 @@ def _binaries(found: Inspection) -> list[Binary]:
     for family, floor in found.symbols.items():
         binary = wanted.setdefault(floor.file, Binary(package=name, path=floor.file))
         binary.versions.append(LibraryNeed(name=f"{family}_{floor.version}", by=floor.file))
+    lost = {name for name, all_fail in missing(found).items() if all_fail}
+    for library in found.libraries:
+        needs = [need for need in library.needs if need.where == "missing" and need.name in lost]
+        if needs and lost:
+            binary = wanted.setdefault(library.path, Binary(package=name, path=library.path))
+            binary.missing += [LibraryNeed(name=one.name, by=library.path, why=one.problem) for one in needs]
+            lost -= {one.name for one in needs}
     return list(wanted.values())
 
 

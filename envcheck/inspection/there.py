@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from envcheck.core.snapshot import Absent, Unknown, known
 from envcheck.facts import Facts
 from envcheck.inspection.model import Need
-from envcheck.inspection.resolve import FRAMEWORKS, NO_WAY, required
+from envcheck.inspection.resolve import FRAMEWORKS, NO_WAY, notes_of, replacements, required
 from envcheck.versions import canonical
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ def resolve_there(found: Inspection, place: Snapshot, matrix: Matrix) -> None:
     if known(place.machine.system) not in (None, "Linux"):
         return
     there = _There(found, place, matrix)
+    replaced = replacements(found, there.versions)
+    found.notes += notes_of(replaced)
+    there.versions = {name: version for name, version in there.versions.items() if name not in replaced}
     for library in found.libraries:
         if library.format == "elf":
             library.needs = [there.settle(need) for need in library.needs]

@@ -189,6 +189,13 @@ class _Page:
                 named = {name: need for name, need in named.items() if not need.problem}
                 if single or self.verbose or not named:
                     continue
+            if where == "wheel":
+                named, loose = _apart(named)
+                if loose:
+                    why = "in the wheel, but on no search path (something must load them first)"
+                    self.say(f"{why}: {', '.join(loose)}", "  ", "      ")
+                if not named:
+                    continue
             # Windows' own parts, a dozen for each library.
             texts = list(dict.fromkeys(_need(need) for need in named.values()))
             more = len(texts) - MOST_NAMES
@@ -221,22 +228,25 @@ class _Page:
         if not extensions:
             return
         self.heading("symbols of torch")
+        alike: dict[str, list[str]] = {}
         for library in extensions:
-            name = _name(library.path)
-            abi = {True: "built for the new C++ ABI", False: "built for the old C++ ABI"}.get(library.cxx11_abi)  # type: ignore[arg-type]
+            name = _name(library.path.rpartition("/")[2] if found.kind == "library" else library.path)
+            ages = {True: "built for the new C++ ABI", False: "built for the old C++ ABI", None: ""}
+            abi = ages[library.cxx11_abi]
             if library.undefined:
-                many = len(library.undefined)
-                shown = library.undefined if self.verbose else library.undefined[:2]
-                names = ", ".join(
-                    f"{one.name} ({one.symbol})" if one.name != one.symbol else one.symbol for one in shown
-                )
-                more = f" and {many - len(shown)} more" if many > len(shown) else ""
-                tail = f"; {abi}" if abi else ""
-                self.say(f"{name}: not defined by torch here: {names}{more}{tail}", "  ", "      ", "red")
-            elif library.undefined is not None:
-                self.say(f"{name}: torch here has all of them" + (f"; {abi}" if abi else ""), "  ", "      ")
-            else:
-                self.say(f"{name}: {abi}", "  ", "      ")
+                lost = library.undefined if self.verbose else library.undefined[:2]
+                told = ", ".join(f"{one.name} ({one.symbol})" if one.name != one.symbol else one.name for one in lost)
+                left = len(library.undefined) - len(lost)
+                told += f" and {left} more" if left else ""
+                text = "; ".join(filter(None, (f"{name}: not defined by torch here: {told}", abi)))
+                self.say(text, "  ", "      ", "red")
+                continue
+            state = "" if library.undefined is None else "torch here has all that it needs"
+            alike.setdefault("; ".join(filter(None, (state, abi))), []).append(name)
+        for text, names in alike.items():
+            shown = names if self.verbose else names[:MOST_TABLES]
+            more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+            self.say(f"{', '.join(shown)}{more}: {text}", "  ", "      ")
 
     def symbols(self, found: Inspection) -> None:
         if not found.symbols:
@@ -358,6 +368,12 @@ def _how(row: Coverage) -> str:
     if not row.ptx:
         return "machine code"
     return f"PTX{driver}" if not row.machine_code else f"machine code, partly PTX{driver}"
+
+
+def _apart(named: dict[str, Need]) -> tuple[dict[str, Need], list[str]]:
+    """Files of the wheel that the loader finds, and names of those that it does not find by itself."""
+    loose = [_name(name) for name, need in named.items() if need.problem]
+    return {name: need for name, need in named.items() if not need.problem}, loose
 
 
 def _need(need: Need) -> str:
