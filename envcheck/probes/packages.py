@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from envcheck.core.snapshot import Absent, FileClash, Package, Text, Unknown, known
+from envcheck.probes.conda import split
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
-from envcheck.versions import canonical, local_label, version_key
+from envcheck.versions import canonical, compare_numbers, local_label, version_key
 
 HEAD = 8192
 """Bytes that hold the head of most METADATA files; the others are read again, up to :data:`HEAD_LIMIT`."""
@@ -57,6 +58,8 @@ CONDA_NAMES = (
     *("mkl", "intel-openmp", "llvm-openmp", "libgomp", "libstdcxx", "libgcc", "_openmp_mutex", "cutensor", "ucx"),
 )
 """Beginnings of the names of conda packages that have no Python metadata and matter here."""
+CONDA_CALLS = {"pytorch": "torch"}
+"""conda's name of a distribution where it is another one."""
 MODULES = {
     "onnxruntime": "onnxruntime",
     "opencv-": "cv2",
@@ -96,6 +99,10 @@ def probe(host: Host, log: Log) -> tuple[list[Package] | Unknown, list[FileClash
             names = host.listdir(site)
             here = _Folder(host, log, site, names, bool(info.get("conda"))).packages()
             attempt.found(f"{len(here)} distributions")
+            if len({package.name for package in here}) < len(here):
+                from envcheck.probes import records
+
+                here = records.true_first(host, site, here)
             found += here
     if info.get("conda"):
         _add_conda(host, log, info.get("prefix") or "", found)
@@ -255,20 +262,30 @@ def _only_with_extra(line: str) -> bool:
 
 
 def _add_conda(host: Host, log: Log, prefix: str, found: list[Package]) -> None:
-    """conda-meta holds ``name-version-build.json`` for each conda package."""
+    """What conda installs besides Python's packages, and what pip has since put in the place of conda's."""
     folder = f"{prefix}/conda-meta"
     with log.attempt("packages", folder) as attempt:
-        present = {package.name for package in found}
+        present = {package.name: package for package in reversed(found)}
+        others = {name: package for name, package in present.items() if known(package.installer) not in (None, "conda")}
         count = 0
         for entry in host.listdir(folder):
-            parts = entry.removesuffix(".json").rsplit("-", 2)
-            if not entry.endswith(".json") or len(parts) != 3 or not parts[0].startswith(CONDA_NAMES):
+            parts = split(entry)
+            if parts is None:
                 continue
             name = canonical(parts[0])
-            if name not in present:
+            if (package := others.get(CONDA_CALLS.get(name, name))) is not None:
+                _note_double(package, parts[1])
+            elif name not in present and parts[0].startswith(CONDA_NAMES):
                 found.append(Package(name=name, version=_checked(parts[1], entry), location=folder, installer="conda"))
                 count += 1
         attempt.found(f"{count} packages beside Python's")
+
+
+def _note_double(package: Package, version: str) -> None:
+    """conda still lists another version than the one that pip installed over it."""
+    mine = known(package.version)
+    if mine is not None and isinstance(_checked(version, ""), str) and compare_numbers(mine, version) != 0:
+        package.doubles = [*(known(package.doubles) or ()), f"{version} in conda-meta"]
 
 
 def _family(name: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from envcheck.core.snapshot import Absent, FileClash, Package, Text, Unknown, known
 from envcheck.probes.host import Host
 from envcheck.probes.log import Log
-from envcheck.versions import canonical
+from envcheck.versions import canonical, compare_numbers
 
 RECORD_LIMIT = 16 * 1024 * 1024
 SHOWN = 10
@@ -186,3 +186,33 @@ def missing(host: Host, location: str, package: Package) -> list[str]:
     sizes = host.query("sizes", *paths)
     lost = [path for full, path in paths.items() if full not in sizes]
     return sorted(lost, key=lambda path: (not is_compiled(path), path))
+
+
+def true_first(host: Host, location: str, packages: list[Package]) -> list[Package]:
+    """Of one name listed twice in a folder, put the version first whose files lie there; it names the others."""
+    groups: dict[str, list[Package]] = {}
+    for package in packages:
+        groups.setdefault(package.name, []).append(package)
+    ordered: list[Package] = []
+    for group in groups.values():
+        if len(group) > 1:
+            whole = [package for package in group if known(package.version) is not None]
+            if len(whole) > 1:
+                whole.sort(key=lambda package: -_share_there(host, location, package))
+                mine, *others = [known(package.version) or "" for package in whole]
+                if different := [version for version in others if compare_numbers(version, mine) != 0]:
+                    whole[0].doubles = [f"{version} in a *.dist-info folder of its own" for version in different]
+            group = whole + [package for package in group if known(package.version) is None]
+        ordered += group
+    return ordered
+
+
+def _share_there(host: Host, location: str, package: Package) -> float:
+    """Share of its files that have the size that it lists; 0 where it lists none."""
+    try:
+        files = read(host, location, package.name, known(package.version) or "")
+        sizes = host.query("sizes", *(f"{location}/{path}" for path in files))
+    except (OSError, ValueError):
+        return 0.0
+    right = sum(entry.size == str(sizes.get(f"{location}/{path}")) for path, entry in files.items())
+    return right / len(files) if files else 0.0

@@ -89,6 +89,8 @@ def overwritten(packages: Packages, clashes: Sequence[FileClash]) -> Iterator[Fi
     for package in packages:
         if lost := known(package.missing):
             yield _lost(package, lost)
+        if doubles := known(package.doubles):
+            yield _double(package, doubles)
 
 
 def _shared(packages: Packages, owners: tuple[str, ...], shared: list[FileClash]) -> Finding:
@@ -114,6 +116,39 @@ def _shared(packages: Packages, owners: tuple[str, ...], shared: list[FileClash]
                 verify=f'python -c "import {module}"',
             )
         ],
+    )
+
+
+def _double(package: Package, doubles: list[str]) -> Finding:
+    """Two lists of one package: a mixture of releases, or versions that are told wrongly."""
+    label = _label(package.name, known(package.version))
+    by_conda = all(double.endswith("conda-meta") for double in doubles)
+    message = f"{label} is installed, and another version of it is still listed: {', '.join(doubles)}; "
+    if by_conda:
+        message += "pip put its own in the place of conda's, and the next change by conda mixes the two."
+        fix = Fix(
+            command=f"pip uninstall -y {package.name} && conda install --force-reinstall {package.name}",
+            note="so that one of the two owns it; packages of conda were built for the version that conda lists",
+            safety="review",
+        )
+    else:
+        message += "what asks for its version may be told the wrong one."
+        fix = Fix(
+            command=f"pip install --force-reinstall --no-deps {_pin(package.name, known(package.version))}",
+            note=f"and remove the *.dist-info folder that is not of {known(package.version)}",
+            safety="review",
+            verify=f"pip show {package.name}",
+        )
+    return Finding(
+        severity="info" if by_conda else "warning",
+        confidence="high",
+        subject=f"{label}, listed twice",
+        message=message,
+        evidence=[
+            Evidence(f"the files of {label} are there", known(package.location) or "the site folder"),
+            *(Evidence(double, "metadata of installed packages") for double in doubles),
+        ],
+        fixes=[fix],
     )
 
 

@@ -75,7 +75,7 @@ def check(
             yield _finding(one, packages, matrix)
     yield from _nvidia(nvidia, packages)
     yield from _pynvml(packages)
-    if (clashes := known(stack.clashes)) or any(known(package.missing) for package in packages):
+    if (clashes := known(stack.clashes)) or any(known(one.missing) or known(one.doubles) for one in packages):
         from envcheck.rules._overwritten import overwritten
 
         yield from overwritten(packages, clashes or ())

@@ -143,6 +143,39 @@ def test_a_module_that_is_gone(tmp_path: Path) -> None:
     assert found.missing == ["onnxruntime/a.so", "onnxruntime/__init__.py"]
 
 
+def test_of_two_versions_the_one_whose_files_are_there_comes_first(tmp_path: Path) -> None:
+    """As after an upgrade that was interrupted, or pip over conda with --ignore-installed."""
+    install(tmp_path, "numpy", "1.26.4", {"numpy/version.py": b"1.26.4", "numpy/a.so": b"1"})
+    install(tmp_path, "numpy", "2.4.6", {"numpy/version.py": b"2.4.6", "numpy/a.so": b"22"})
+    install(tmp_path, "six", "1.0", {"six.py": b""})
+    first, second, _ = known(packages.probe(Site(tmp_path), Log())[0]) or []
+    assert (first.version, second.version) == ("2.4.6", "1.26.4")
+    assert first.doubles == ["1.26.4 in a *.dist-info folder of its own"]
+    install(tmp_path, "six", "1.0.0", {"six.py": b""})
+    assert not any(known(one.doubles) for one in (known(packages.probe(Site(tmp_path), Log())[0]) or [])[2:])
+
+
+def test_what_pip_put_in_the_place_of_conda(tmp_path: Path) -> None:
+    class Conda(Site):
+        def query(self, name: str, *arguments: str) -> Any:
+            answer = super().query(name, *arguments)
+            return {**answer, "conda": True, "prefix": str(tmp_path)} if name == "python-info" else answer
+
+    site = tmp_path / "lib"
+    meta = tmp_path / "conda-meta"
+    meta.mkdir()
+    for name, version, installer in (("numpy", "2.4.6", "pip"), ("torch", "2.6.0", "uv"), ("six", "1.17", "conda")):
+        install(site, name, version, {f"{name}/x.py": b""})
+        (site / f"{name}-{version}.dist-info/INSTALLER").write_text(f"{installer}\n")
+    for entry in ("numpy-1.26.4-py311_0", "pytorch-2.5.1-cuda126_py311_0", "six-1.16-py_0", "odd-1_x_y-0"):
+        (meta / f"{entry}.json").touch()
+    found = {one.name: known(one.doubles) for one in known(packages.probe(Conda(site), Log())[0]) or []}
+    assert found == {"numpy": ["1.26.4 in conda-meta"], "torch": ["2.5.1 in conda-meta"], "six": None}
+    (meta / "numpy-1.26.4-py311_0.json").rename(meta / "numpy-2.4.6-py311_0.json")
+    found = {one.name: known(one.doubles) for one in known(packages.probe(Conda(site), Log())[0]) or []}
+    assert found["numpy"] is None
+
+
 def test_installed_in_place_nothing_is_gone(tmp_path: Path) -> None:
     install(tmp_path, "torch", "2.5", {"__editable___torch_finder.py": b""})
     (found,) = known(packages.probe(Site(tmp_path), Log())[0]) or []

@@ -265,6 +265,8 @@ class Package(_Part):
     requires_python: Text = NOT_STATED
     location: Text = NOT_STATED
     installer: Text = NOT_STATED
+    doubles: list[str] | Absent | Unknown = NOT_STATED
+    """Other versions of it that are still listed in the same environment, and where: ``1.26.4 in conda-meta``."""
     missing: list[str] | Absent | Unknown = NOT_STATED
     """Files that it installed and that are gone, the first of them; stated only where its module can't be imported."""
 
