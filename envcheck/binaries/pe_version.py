@@ -98,7 +98,7 @@ def library_of_dll(file: PeFile) -> DllVersion | None:
     name = (file.name or told.texts.get("OriginalFilename", "")).strip().lower()
     for start, library, count in DLLS:
         if name.startswith(start):
-            numbers = _stated(told)
+            numbers = _stated(told, release=count == 2)
             major = major_of_name(name)
             if not numbers or (major is not None and major != numbers[0]):
                 return None
@@ -121,8 +121,8 @@ def major_of_name(name: str) -> int | None:
     return number // 10 if 60 <= number < 200 else number
 
 
-def _stated(told: FileVersion) -> tuple[int, ...]:
-    """The numbers of the version, wherever they stand; empty: nowhere."""
+def _stated(told: FileVersion, release: bool) -> tuple[int, ...]:
+    """The numbers of the version, wherever they stand; empty: nowhere. ``release``: that of CUDA is wanted."""
     words = told.texts.get("FileDescription", "").partition(", Version ")[2].split()
     if words:
         parts = words[0].split(".")
@@ -130,7 +130,7 @@ def _stated(told: FileVersion) -> tuple[int, ...]:
             return tuple(map(int, parts))
     if told.file[:3] == DISPLAY:
         number = told.file[3]
-        return (number // 1000, number % 1000 // 10) if 5000 <= number < 40000 else ()
+        return (number // 1000, number % 1000 // 10) if release and 5000 <= number < 40000 else ()
     return told.file if any(told.file) else ()
 
 
