@@ -92,7 +92,7 @@ def torch_symbols(found: Inspection, who: str, facts: Facts) -> Iterator[tuple[s
     packages = facts.snapshot.stack.packages
     torch = next((one for one in known(packages) or () if canonical(one.name) == "torch"), None)
     if not extensions or torch is None or (found.distribution and found.distribution.name == "torch"):
-        return
+        return  # what is not there at all is told by its missing libraries
     version = known(torch.version)
     beside = f"torch {version}" if version else "torch"
     if known(torch.location) == REQUIRED:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from envcheck.core.report import SEVERITIES, Finding, Report, Result, Undecided
 from envcheck.core.snapshot import Snapshot, Stack
 from envcheck.engine import evaluate, fold, outcome_of, verdict_of
@@ -103,10 +105,20 @@ def _judged(
     report = evaluate(snapshot, matrix, select=select, ignore=ignored)
     facts = Facts(snapshot, matrix)
     own: dict[str, list[Result]] = {}
-    for rule, result in results(found, facts):
+    for rule, result in results(found if found.kind != "library" else _by_name(found), facts):
         if not select or rule in select:
             own.setdefault(rule, []).append(result)
     return _merge(report, own, label(found), ignored)
+
+
+def _by_name(found: Inspection) -> Inspection:
+    """One file by itself is called by its name in sentences about another machine, where it lies elsewhere."""
+    name = label(found)
+    return replace(
+        found,
+        libraries=[replace(library, path=name) for library in found.libraries],
+        symbols={family: replace(floor, file=name) for family, floor in found.symbols.items()},
+    )
 
 
 def _merge(report: Report, own: dict[str, list[Result]], who: str, ignored: set[str]) -> Report:

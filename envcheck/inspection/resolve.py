@@ -82,13 +82,15 @@ class _Context:
             return Need(name=name, where="wheel", path=path)
         path = inside.get(last) or inside.get(last.lower(), "")
         kind = kind_of(last)
-        if path and not kind:
+        packages = brought_by(last, self.matrix, self.majors)
+        # What a required package brings is loaded before a copy in the wheel to which no path leads.
+        elsewhere = searched and packages and self.required & (FRAMEWORKS | set(packages))
+        if path and not kind and not elsewhere:
             # On Windows the package itself adds folders; macOS has its own paths, which are not followed.
             return Need(name=name, where="wheel", path=path, problem=NO_WAY if searched else "")
         if kind:
             return Need(name=name, where=kind)
         ways = self.search.ways.get(library.path, []) if self.search else []
-        packages = brought_by(last, self.matrix, self.majors)
         if packages:
             return self._of_package(name, packages, ways)
         if library.format != "elf":

@@ -52,9 +52,8 @@ def stack_of_library(found: Inspection, place: Snapshot) -> Stack:
     """For one file that is looked at by itself: only the torch that it stands on is of interest among the packages."""
     there = place.stack
     kept = {"torch"} if any(map(extends_torch, found.libraries)) else set()
-    packages: list[Package] | Absent | Unknown = there.packages
-    if not isinstance(packages, (Absent, Unknown)):
-        packages = [one for one in packages if canonical(one.name) in kept]
+    # What torch itself requires is no question of this file.
+    packages = [replace(one, requires=[]) for one in known(there.packages) or () if canonical(one.name) in kept]
     return replace(
         there,
         packages=packages,

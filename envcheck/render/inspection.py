@@ -202,20 +202,30 @@ class _Page:
             shown = texts if self.verbose else texts[:MOST_NAMES]
             tail = f" and {more} more (-v)" if more > 0 and not self.verbose else ""
             self.say(f"{words}: {', '.join(shown)}{tail}", "  ", "      ")
-        for need in list(groups.get("unknown", {}).values())[: None if self.verbose else MOST_NAMES]:
-            self.say(f"{_name(need.name)}: can't be told: {need.problem}", "  ", "      ", "yellow")
+        unknown: dict[str, list[str]] = {}
+        for need in groups.get("unknown", {}).values():
+            unknown.setdefault(need.problem, []).append(_name(need.name))
+        for problem, open_ones in unknown.items():
+            more = len(open_ones) - MOST_NAMES if not self.verbose else 0
+            shown = ", ".join(open_ones[: None if self.verbose else MOST_NAMES]) + (
+                f" and {more} more" if more > 0 else ""
+            )
+            self.say(f"it can't be told: {shown}: {problem}", "  ", "      ", "yellow")
         self.missing(list(groups.get("missing", {}).values()))
 
     def missing(self, needs: list[Need]) -> None:
         """What is simply not there, by the package that brings it; other troubles each by itself."""
         absent: dict[str, list[str]] = {}
+        lost: dict[tuple[str, str], list[str]] = {}
         for need in needs:
             by = f" (for {_name(need.by)})" if need.by else ""
             if need.problem.endswith(NOT_THERE):
                 absent.setdefault(need.package, []).append(_name(need.name) + by)
             else:
-                brings = f"; {need.package} brings it" if need.package else ""
-                self.say(f"missing: {_name(need.name)}{by}: {need.problem}{brings}", "  ", "      ", "red")
+                lost.setdefault((need.problem, need.package), []).append(_name(need.name) + by)
+        for (problem, package), names in lost.items():
+            brings = f"; {package} brings {'them' if len(names) > 1 else 'it'}" if package else ""
+            self.say(f"missing: {', '.join(names)}: {problem}{brings}", "  ", "      ", "red")
         for package, names in absent.items():
             brings = f"; {package} brings {'them' if len(names) > 1 else 'it'}" if package else ""
             self.say(f"missing here: {', '.join(names)}{brings}", "  ", "      ", "red")
