@@ -26,7 +26,7 @@ class Probe(Struct, frozen=True):
     """Below envcheck.probes; imported when its turn comes."""
     function: str
     places: tuple[tuple[str, str], ...]
-    """Where the results go, in order: (``machine`` or ``stack``, attribute)."""
+    """Where the results go, in order: (``machine``, ``stack`` or, for the snapshot itself, nothing; attribute)."""
     packages: bool = False
     """It wants the packages that were found as a third argument."""
     asked: bool = False
@@ -53,6 +53,7 @@ PROBES = (
     Probe("intel", "makers", "intel", (("machine", "intel"),)),
     Probe("apple", "makers", "apple", (("machine", "system_version"), ("machine", "metal")), lane="apple"),
     Probe("imports", "imports", "probe", (("stack", "imports"),), packages=True, asked=True),
+    Probe("smoke", "smoke", "probe", (("", "smoke"),), asked=True, lane="smoke"),
 )  # fmt: skip
 """What runs; the probes of a lane in this order: cheap and safe first."""
 
@@ -78,15 +79,16 @@ def collect(
     deadline: float | None = None,
     parts: Sequence[str] | None = None,
     imports: bool = False,
+    smoke: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Snapshot:
     """A snapshot of the machine and of the stack of this interpreter.
 
     ``deadline`` is a ``time.monotonic()`` value (default: the host's own); ``parts`` names the probes to run (all
-    but those that run only when asked for); ``imports`` asks for the import tests; ``progress`` is called with the name
-    of the probe that is running once half a second has passed, and for every later one that takes long. A probe that
-    raises, hangs or has no time left leaves unknown facts with the reason, and the others their results. Raises
-    ValueError for an unknown name in ``parts``.
+    but those that run only when asked for); ``imports`` asks for the import tests, ``smoke`` for the smoke tests that
+    ``host.smoke`` describes; ``progress`` is called with the name of the probe that is running once half a second has
+    passed, and for every later one that takes long. A probe that raises, hangs or has no time left leaves unknown
+    facts with the reason, and the others their results. Raises ValueError for an unknown name in ``parts``.
     """
     from envcheck._version import __version__
     from envcheck.probes.log import Log
@@ -105,11 +107,17 @@ def collect(
     snapshot.machine, snapshot.stack = Machine(), Stack()
     from envcheck.probes.runner import Runner
 
+    asked = {"imports": imports, "smoke": smoke}
+    host.progress = progress
+
+    def wanted(probe: Probe) -> bool:
+        return asked[probe.name] if probe.asked else True
+
     lanes: dict[str, list[Any]] = {}
     logs = []
-    side_by_side = _commands_are_likely(host)
+    side_by_side = _waiting_is_likely(host, smoke)
     for probe in PROBES:
-        if (imports or not probe.asked) if parts is None else probe.name in parts:
+        if wanted(probe) if parts is None else probe.name in parts:
             logs.append(Log())
             lanes.setdefault(probe.lane if side_by_side else "", []).append(_job(probe, host, logs[-1], snapshot))
     # The commands of the other lanes are waited for while the first one reads files.
@@ -127,11 +135,11 @@ def nvidia_sign(host: Host) -> bool:
     return any(map(host.exists, NVIDIA_SIGNS))
 
 
-def _commands_are_likely(host: Host) -> bool:
-    """Whether some probe will wait for a command. Where none does, threads only take turns, which costs 2 ms."""
+def _waiting_is_likely(host: Host, smoke: bool) -> bool:
+    """Whether some probe will wait for a child. Where none does, threads only take turns, which costs 2 ms."""
     if ONE_AT_A_TIME and "_pytest.assertion.rewrite" in sys.modules:
         return False
-    return host.platform != "linux" or nvidia_sign(host)
+    return smoke or host.platform != "linux" or nvidia_sign(host)
 
 
 def _job(probe: Probe, host: Host, log: Log, snapshot: Snapshot) -> Any:
@@ -148,7 +156,7 @@ def _job(probe: Probe, host: Host, log: Log, snapshot: Snapshot) -> Any:
 
         def store() -> None:
             for (owner, attribute), value in zip(probe.places, values, strict=True):
-                setattr(getattr(snapshot, owner), attribute, value)
+                setattr(getattr(snapshot, owner) if owner else snapshot, attribute, value)
 
         return store
 
@@ -158,7 +166,7 @@ def _job(probe: Probe, host: Host, log: Log, snapshot: Snapshot) -> Any:
             reason = why
         log.add(probe.name, status, why, f"{probe.module}.{probe.function}", milliseconds)
         for owner, attribute in probe.places:
-            part = getattr(snapshot, owner)
+            part = getattr(snapshot, owner) if owner else snapshot
             setattr(part, attribute, unknown_like(getattr(part, attribute), reason))
 
     def done(milliseconds: float) -> None:

@@ -10,7 +10,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from envcheck.probes.smoke import SmokeOptions
 
 READ_LIMIT = 4 * 1024 * 1024
 """No text that a probe reads is larger; what lies behind is cut off."""
@@ -59,6 +62,10 @@ class Host:
         """Somebody asks for facts that matter on other machines."""
         self.deadline = deadline
         """``time.monotonic()`` value after which nothing is started or waited for any more."""
+        self.smoke: SmokeOptions | None = None
+        """What is asked of the smoke tests; None: they run with all that is usual."""
+        self.progress: Callable[[str], None] | None = None
+        """Told of what takes long."""
 
     def read(self, path: str, limit: int = READ_LIMIT) -> str:
         """Text of a file, at most ``limit`` bytes, undecodable bytes as U+FFFD. Raises OSError."""

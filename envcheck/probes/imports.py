@@ -188,7 +188,7 @@ def gather(ran: Ran, seconds: float) -> dict[str, Any]:
     """What the child said, and how it ended."""
     import json
 
-    answer: dict[str, Any] = {"ended": _ended(ran)}
+    answer: dict[str, Any] = {"ended": how_it_ended(ran)}
     answer["seconds"] = round(seconds, 3)
     trace: list[str] = []
     for line in ran.stdout.splitlines():
@@ -212,8 +212,9 @@ def gather(ran: Ran, seconds: float) -> dict[str, Any]:
     return answer
 
 
-def _ended(ran: Ran) -> str:
-    if ran.status in ("timeout", "abandoned"):
+def how_it_ended(ran: Ran) -> str:
+    """``done``, ``timeout``, ``abandoned``, ``memory``, ``not started: why``, ``exit 1`` or ``signal 11 (SIGSEGV)``."""
+    if ran.status in ("timeout", "abandoned", "memory"):
         return ran.status
     if ran.status != "done":
         return f"not started: {ran.stderr}"

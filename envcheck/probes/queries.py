@@ -191,3 +191,17 @@ def query_binaries(host: Host, code: str, site: str, *packages: str) -> list[dic
     from envcheck.probes import binaries
 
     return binaries.query_binaries(host, code, site, *packages)
+
+
+def query_smoke_backends(host: Host, kind: str) -> dict[str, str]:
+    """The smoke tests whose framework is here; see :mod:`envcheck.probes.smoke`."""
+    from envcheck.probes import smoke
+
+    return smoke.query_backends(host, kind)
+
+
+def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> dict[str, Any]:
+    """What the smoke tests of one framework tell, in a child; see :mod:`envcheck.probes.smoke`."""
+    from envcheck.probes import smoke
+
+    return smoke.query_smoke(host, name, module, request, *had)

@@ -1,0 +1,279 @@
+"""Smoke tests: starts a child for each framework that is here, side by side, and again for the devices that are left.
+
+A child that dies, hangs or reports a failure on a GPU has its results kept; the devices that had no turn get a new one.
+What a child does is in :mod:`envcheck.smoke_tests`, what its records mean in :mod:`envcheck.probes.smoke_records`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from envcheck.core.snapshot import SmokeTest
+from envcheck.probes.host import Host, Ran
+from envcheck.probes.log import Log
+from envcheck.smoke_tests import BACKENDS, GROUP
+
+EACH = 180.0
+"""Seconds for one child: a first start from a network disk, with kernels compiled for a new GPU, takes minutes."""
+ALTOGETHER = 300.0
+"""Seconds for all when there is no deadline."""
+MARK = "ENVCHECK_SMOKE_TEST"
+"""Environment variable by which what a child has started is found again."""
+MOST_STARTS = 20
+"""Children for one framework: one for each device that breaks it."""
+BUDGET_MIB = 4096
+"""Memory of its own that a child may take, and that its tests may take on a device."""
+
+
+class SmokeOptions:
+    """What is asked for. ``backends`` and ``devices`` empty: all; ``model``: see :mod:`envcheck.smoke_tests.models`."""
+
+    __slots__ = ("backends", "budget_mib", "devices", "dtypes", "model", "thorough")
+
+    def __init__(
+        self,
+        backends: Iterable[str] = (),
+        devices: Iterable[str] = (),
+        dtypes: Iterable[str] = (),
+        thorough: bool = False,
+        budget_mib: int = BUDGET_MIB,
+        model: dict[str, Any] | None = None,
+    ) -> None:
+        self.backends, self.devices, self.dtypes = list(backends), list(devices), list(dtypes)
+        self.thorough, self.budget_mib, self.model = thorough, budget_mib, model
+
+    def request(self) -> str:
+        """What every child is told, as JSON; the same options give the same text."""
+        import json
+
+        wanted: dict[str, Any] = {"thorough": self.thorough, "budget_mib": self.budget_mib}
+        wanted |= {"only": self.devices, "dtypes": self.dtypes, "model": self.model}
+        return json.dumps({name: value for name, value in wanted.items() if value}, sort_keys=True)
+
+
+def probe(host: Host, log: Log) -> list[SmokeTest]:
+    """The results, framework by framework."""
+    import threading
+
+    options = host.smoke or SmokeOptions()
+    until = time.monotonic() + ALTOGETHER if host.deadline is None else host.deadline
+    found: dict[str, list[SmokeTest]] = {}
+    threads: list[threading.Thread] = []
+    places = threading.Semaphore(_side_by_side())
+
+    def work(name: str, module: str) -> None:
+        with places:
+            if until - time.monotonic() <= 0:
+                log.add("smoke", "skipped", "no time was left", name)
+                found[name] = [untested(name, "no time was left")]
+                return
+            try:
+                for test in backend_tests(host, log, name, module, options.request()):
+                    found.setdefault(name, []).append(test)
+            except Exception as error:
+                found.setdefault(name, []).append(untested(name, f"{type(error).__name__}: {error}"))
+
+    for kind in ("own", "added"):  # those of others are looked for while ours run already
+        for name, module in host.query("smoke-backends", kind).items():
+            if name in found or (options.backends and name not in options.backends):
+                continue
+            found[name] = []
+            threads.append(threading.Thread(target=work, args=(name, module), daemon=True))
+            threads[-1].start()
+    if not threads:
+        log.add("smoke", "absent", "no framework is installed that could be tested")
+    for thread in threads:
+        thread.join(max(0.1, until - time.monotonic() + 1.2))
+    for name, tests in found.items():
+        if not tests:
+            tests.append(untested(name, "it did not come to an end"))
+    for name in options.backends:
+        if name not in found:
+            found[name] = [untested(name, "it is not installed")]
+    return [test for tests in list(found.values()) for test in list(tests)]
+
+
+def untested(backend: str, why: str) -> SmokeTest:
+    """What is known of a framework that nobody tried."""
+    return SmokeTest(backend=backend, outcome="untested", error=why)
+
+
+def backend_tests(host: Host, log: Log, name: str, module: str, request: str) -> Iterator[SmokeTest]:
+    """The tests of one framework, with as many children as it takes."""
+    from envcheck.probes.smoke_records import read
+
+    had: list[str] = []
+    for _ in range(MOST_STARTS):
+        with log.attempt("smoke", name) as attempt:
+            answer = host.query("smoke", name, module, request, *had)
+            tests, left = read(name, answer, had)
+            bad = [test for test in tests if test.outcome not in ("ok", "untested")]
+            if bad:
+                attempt.failed(f"{bad[0].device or name}: {bad[0].outcome}", "failed")
+            else:
+                attempt.found(", ".join(test.device for test in tests))
+        yield from tests
+        before = len(had)
+        had += [test.device for test in tests if test.device and test.device not in had]
+        if not left or len(had) == before:
+            return
+
+
+def _side_by_side() -> int:
+    """Children at a time: each may take a gigabyte of memory, and they share the GPUs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, 4))
+
+
+def query_backends(host: Host, kind: str) -> dict[str, str]:
+    """The host query ``smoke-backends``: backend -> module, of those whose framework is here.
+
+    ``kind``: ``own``, or ``added`` by entry points of other packages.
+    """
+    if kind == "added":
+        return dict(_added())
+    from importlib.machinery import PathFinder
+
+    here = {}
+    for name, module in BACKENDS.items():
+        try:
+            spec = PathFinder.find_spec(module)
+        except (ImportError, OSError, ValueError):
+            continue
+        if spec is not None and spec.origin is not None:  # without: an empty folder of that name
+            here[name] = f"envcheck.smoke_tests.backends.{name}"
+    return here
+
+
+def _added() -> Iterator[tuple[str, str]]:
+    """Entry points of :data:`envcheck.smoke_tests.GROUP`; only their names and modules, nothing is imported."""
+    import configparser
+
+    for folder in dict.fromkeys(sys.path):
+        try:
+            entries = [entry for entry in os.scandir(folder or ".") if entry.name.endswith((".dist-info", ".egg-info"))]
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                with open(os.path.join(entry.path, "entry_points.txt"), encoding="utf-8", errors="replace") as file:
+                    text = file.read(1 << 16)
+            except OSError:
+                continue
+            if GROUP not in text:
+                continue
+            parser = configparser.ConfigParser(delimiters=("=",), strict=False, interpolation=None)
+            try:
+                parser.read_string(text)
+                yield from parser[GROUP].items()
+            except (configparser.Error, KeyError):
+                continue
+
+
+def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> dict[str, Any]:
+    """The host query ``smoke``: run the child of one framework. Plain JSON::
+
+    {"ended": "done",                # or: timeout, abandoned, memory, exit 1, signal 11 (SIGSEGV), not started: why
+     "seconds": 2.1, "records": [what :mod:`envcheck.smoke_tests.steps` tells], "loading": "/path/x.so",
+     "trace": ["File ..."], "said": ["last lines on stderr"]}
+    """
+    import json
+    import secrets
+    import shutil
+
+    from envcheck.probes import child
+    from envcheck.probes.imports import environment
+
+    script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "smoke_tests", "child.py")
+    if getattr(sys, "frozen", False) or not sys.executable or not os.path.isfile(script):
+        return {"ended": "not started: no Python interpreter to run it in"}
+    limit = host.seconds_left(EACH)
+    wanted = json.loads(request)
+    mark = secrets.token_hex(16)
+    folder = child.temporary_folder()
+    wanted |= {"module": module, "skip": list(had), "seconds": limit, "folder": folder}
+    started = time.monotonic()
+    try:
+        ran = child.run(
+            [sys.executable, script, json.dumps(wanted)],
+            limit,
+            environment(host, folder) | {MARK: mark},
+            heard=Progress(host, name),
+            memory_mib=int(wanted.get("budget_mib", BUDGET_MIB)),
+        )
+        taken = time.monotonic() - started
+    finally:
+        child.end_marked(mark, MARK)
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        child.folders.discard(folder)
+    return gather(ran, taken)
+
+
+class Progress:
+    """Tells of each step that a child begins."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self.host, self.name = host, name
+
+    def __call__(self, part: bytes) -> None:
+        if self.host.progress is None:
+            return
+        line = part[part.rfind(b'{"begin"') :].split(b"\n")[0]
+        try:
+            import json
+
+            record = json.loads(line)
+            self.host.progress(f"smoke: {self.name} {record['device']} {record['begin']}".replace("  ", " "))
+        except Exception:
+            return  # half a line; a display that failed must not end the reading
+
+
+def gather(ran: Ran, seconds: float) -> dict[str, Any]:
+    """What a child said, and how it ended."""
+    import json
+
+    from envcheck.probes.imports import how_it_ended
+
+    answer: dict[str, Any] = {"ended": how_it_ended(ran), "seconds": round(seconds, 3)}
+    records: list[dict[str, Any]] = []
+    trace: list[str] = []
+    for line in ran.stdout.splitlines():
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            if line.lstrip().startswith("File ") and len(trace) < 12:
+                trace.append(line.strip()[:300])
+            continue
+        if not isinstance(record, dict):
+            continue
+        if isinstance(record.get("load"), str):
+            answer["loading"] = record["load"]
+        else:
+            records.append(record)
+    answer["records"] = records
+    lines = [line.strip()[:500] for line in ran.stderr.splitlines() if line.strip()]
+    telling = [line for line in lines if any(word in line for word in TELLING)]
+    answer["said"] = [*dict.fromkeys([*telling[:6], *lines[-3:]])] if answer["ended"] != "done" else telling[:6]
+    if trace:
+        answer["trace"] = trace
+    return answer
+
+
+TELLING = (
+    "rror",
+    "ERROR",
+    "ailed",
+    "FAIL",
+    "cannot open",
+    "not found",
+    "ould not",
+    "nsupported",
+    "UserWarning",
+    "abort",
+)
+"""Words in the lines on stderr that tell of a trouble."""

@@ -1,0 +1,27 @@
+"""Smoke tests: small inferences on each framework and device, each framework in a child process of its own.
+
+What is in this package runs inside of those children, next to the framework, with any of its versions: so it needs
+the standard library only. :mod:`envcheck.probes.smoke` starts the children and reads what they tell.
+"""
+
+from __future__ import annotations
+
+BACKENDS = {
+    "torch": "torch",
+    "onnxruntime": "onnxruntime",
+    "tensorrt": "tensorrt",
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "cupy": "cupy",
+    "openvino": "openvino",
+}
+"""Backend -> the module whose presence makes it run; ``envcheck.smoke_tests.backends.NAME`` is its file."""
+
+OPERATIONS = ("matmul", "convolution", "cnn", "transformer")
+"""What every backend computes, in this order: the simplest one that fails tells most."""
+
+DTYPES = ("float32", "tf32", "float16", "bfloat16", "float8_e4m3", "int8")
+"""Data types, by the names that the reference has tolerances for."""
+
+GROUP = "envcheck.smoke_backends"
+"""Entry points of this group add backends: ``name = "package.module"``, a module like those in ``backends``."""
