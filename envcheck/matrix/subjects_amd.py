@@ -5,6 +5,7 @@ from __future__ import annotations
 from . import Matrix, Row
 from .model import QueryError
 from .query import Answer, Sheet, grouped
+from .subjects_speed import speed
 
 _FILL = ("amd", "ati", "gpu", "graphics", "instinct", "radeon", "pro", "rx", "ai")
 
@@ -46,6 +47,7 @@ def amd_gpu(matrix: Matrix, name: str) -> Answer | None:
     if len(rows) > 1:
         grouped(sheet, "products of that name", [(row["name"], row) for row in rows])
     sheet.columns(rows[0], "target", "architecture", *(["memory_mib"] if len(rows) == 1 else []))
+    speed(sheet, [row["name"] for row in rows])
     rocm = [(row["rocm"], row) for row in matrix.rows("rocm-gpus", targets=target)]
     grouped(sheet, "ROCm releases that support it officially (Linux)", rocm)
     if not rocm:

@@ -11,6 +11,7 @@ from .guess import cuda_version, driver_version
 from .model import QueryError
 from .query import Answer, Sheet, alike
 from .subjects_amd import amd_gpu
+from .subjects_speed import speed
 
 
 def gpu(matrix: Matrix, name: str) -> Answer:
@@ -36,6 +37,7 @@ def gpu(matrix: Matrix, name: str) -> Answer:
     sheet.columns(row, "compute_capability", "architecture", "memory_mib", "segment", "first_driver", "pci_ids")
     if row["memory_mib"] is None:
         sheet.answer.gaps.append("memory: not listed, or the product comes in several sizes")
+    speed(sheet, [each["name"] for each in rows])
     _capability(sheet, row["compute_capability"])
     return sheet.answer
 
