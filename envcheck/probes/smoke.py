@@ -15,7 +15,7 @@ from typing import Any
 from envcheck.core.snapshot import SmokeTest
 from envcheck.probes.host import Host, Ran
 from envcheck.probes.log import Log
-from envcheck.smoke_tests import BACKENDS, GROUP
+from envcheck.smoke_tests import BACKENDS, GROUP, ON_DEVICE
 
 EACH = 180.0
 """Seconds for one child: a first start from a network disk, with kernels compiled for a new GPU, takes minutes."""
@@ -179,7 +179,7 @@ def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> 
 
     {"ended": "done",                # or: timeout, abandoned, memory, exit 1, signal 11 (SIGSEGV), not started: why
      "seconds": 2.1, "records": [what :mod:`envcheck.smoke_tests.steps` tells], "loading": "/path/x.so",
-     "trace": ["File ..."], "said": ["last lines on stderr"]}
+     "trace": ["File ..."], "said": {"cpu": ["lines on stderr"]}}
     """
     import json
     import secrets
@@ -256,24 +256,35 @@ def gather(ran: Ran, seconds: float) -> dict[str, Any]:
         else:
             records.append(record)
     answer["records"] = records
-    lines = [line.strip()[:500] for line in ran.stderr.splitlines() if line.strip()]
-    telling = [line for line in lines if any(word in line for word in TELLING)]
-    answer["said"] = [*dict.fromkeys([*telling[:6], *lines[-3:]])] if answer["ended"] != "done" else telling[:6]
+    answer["said"] = said_by_device(ran.stderr, answer["ended"] == "done")
     if trace:
         answer["trace"] = trace
     return answer
 
 
-TELLING = (
-    "rror",
-    "ERROR",
-    "ailed",
-    "FAIL",
-    "cannot open",
-    "not found",
-    "ould not",
-    "nsupported",
-    "UserWarning",
-    "abort",
-)
+def said_by_device(stderr: str, ended: bool) -> dict[str, list[str]]:
+    """Device (empty: none had its turn yet) -> lines on stderr that tell of a trouble, without colours.
+
+    Of a child that came to no good end the last lines are kept too.
+    """
+    import re
+
+    found: dict[str, list[str]] = {}
+    device, last = "", ("", [""])
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", stderr).splitlines():
+        line = line.strip()[:500]
+        if line.startswith(ON_DEVICE):
+            device = line[len(ON_DEVICE) :]
+        elif line:
+            kept = found.setdefault(device, [])
+            if any(word in line for word in TELLING) and len(kept) < 6 and line not in kept:
+                kept.append(line)
+            last = (device, [*last[1][-2:], line] if last[0] == device else [line])
+    if not ended:
+        kept = found.setdefault(last[0], [])
+        kept += [line for line in last[1] if line and line not in kept]
+    return {device: lines for device, lines in found.items() if lines}
+
+
+TELLING = ("rror", "ERROR", "ailed", "FAIL", "cannot open", "not found", "ould not", "nsupported", "Warning", "abort")
 """Words in the lines on stderr that tell of a trouble."""

@@ -31,9 +31,11 @@ def read(backend: str, answer: Any, had: list[str]) -> tuple[list[SmokeTest], bo
     if not reading.done:
         reading.end(ended, answer)
     tests = list(reading.tests.values())
-    said = _texts(answer.get("said"))
-    for test in tests:
-        test.said = said
+    said = answer.get("said")
+    lines = {device: _texts(part) for device, part in said.items()} if isinstance(said, dict) else {}
+    for number, test in enumerate(tests):
+        # What was written before any device had its turn is told with the first one.
+        test.said = [*(lines.get("", []) if test.device and not number else []), *lines.get(test.device, [])]
     if tests:
         tests[-1].milliseconds = round(_number(answer.get("seconds")) * 1000, 1)
     left = [device for device in reading.devices if device not in had and device not in reading.tests]
@@ -41,7 +43,7 @@ def read(backend: str, answer: Any, had: list[str]) -> tuple[list[SmokeTest], bo
         left = []
     if not tests:
         why = reading.skipped or "it told of no device"
-        tests = [SmokeTest(backend=backend, outcome="untested", error=why, said=said)]
+        tests = [SmokeTest(backend=backend, outcome="untested", error=why, said=lines.get("", []))]
     return tests, bool(left)
 
 
@@ -191,7 +193,9 @@ class _Reading:
         if ended == "done" and not self.open and failed:
             return
         test = self._test(device)
-        trace, said = _texts(answer.get("trace")), _texts(answer.get("said"))
+        everything = answer.get("said")
+        trace = _texts(answer.get("trace"))
+        said = _texts(everything.get(device) or everything.get("")) if isinstance(everything, dict) else []
         seconds = _number(answer.get("seconds"))
         outcome, error = how(ended, seconds, trace, said)
         step = step or (test.stages[-1].name if test.stages else "start")

@@ -25,3 +25,6 @@ DTYPES = ("float32", "tf32", "float16", "bfloat16", "float8_e4m3", "int8")
 
 GROUP = "envcheck.smoke_backends"
 """Entry points of this group add backends: ``name = "package.module"``, a module like those in ``backends``."""
+
+ON_DEVICE = "envcheck smoke test on "
+"""Begins a line on stderr: what follows was written while a device had its turn."""

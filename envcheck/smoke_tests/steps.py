@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from envcheck.probes.import_child import chain
-from envcheck.smoke_tests import OPERATIONS
+from envcheck.smoke_tests import ON_DEVICE, OPERATIONS
 from envcheck.smoke_tests.backends import Answer, Backend, Device, Missing, Unsupported, Worker
 
 T = TypeVar("T")
@@ -94,6 +94,7 @@ def run(request: dict[str, Any], tell: Teller) -> None:
     for device in wanted:
         if device.id in request.get("skip", ()):
             continue
+        os.write(2, f"\n{ON_DEVICE}{device.id}\n".encode())
         try:
             whole = on_device(backend, device, request, tell)
         except (Failed, Missing, Unsupported):

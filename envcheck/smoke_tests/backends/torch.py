@@ -220,15 +220,14 @@ def _matmul(torch: Any, given: dict[str, Any]) -> Any:
 
 
 def _convolution(torch: Any, given: dict[str, Any]) -> Any:
-    return torch.nn.functional.conv2d(given["x"], given["w"], given["bias"], stride=1, padding=1)
+    return torch.nn.functional.conv2d(given["x"], given["w"], given["b"], stride=1, padding=1)
 
 
 def _cnn(torch: Any, given: dict[str, Any]) -> Any:
     function = torch.nn.functional
-    x = function.relu(function.conv2d(given["x"], given["conv1.weight"], given["conv1.bias"], padding=1))
-    x = function.max_pool2d(x, 2)
-    x = function.relu(function.conv2d(x, given["conv2.weight"], given["conv2.bias"], padding=1))
-    return function.linear(x.mean(dim=(2, 3)), given["linear.weight"], given["linear.bias"])
+    x = function.relu(function.conv2d(given["x"], given["w1"], given["b1"], padding=1))
+    x = function.relu(function.conv2d(function.max_pool2d(x, 2), given["w2"], given["b2"], padding=1))
+    return function.linear(x.mean(dim=(2, 3)), given["w3"], given["b3"])
 
 
 def _transformer(torch: Any, given: dict[str, Any]) -> Any:
@@ -237,16 +236,16 @@ def _transformer(torch: Any, given: dict[str, Any]) -> Any:
     batch, length, width = x.shape
 
     def linear(x: Any, name: str) -> Any:
-        return function.linear(x, given[f"{name}.weight"], given[f"{name}.bias"])
+        return function.linear(x, given[f"w{name}"], given[f"b{name}"])
 
     def norm(x: Any, name: str) -> Any:
-        return function.layer_norm(x, (width,), given[f"{name}.weight"], given[f"{name}.bias"], 1e-5)
+        return function.layer_norm(x, (width,), given[f"{name}_w"], given[f"{name}_b"], 1e-5)
 
     def split(name: str) -> Any:
         return linear(normed, name).reshape(batch, length, HEADS, width // HEADS).transpose(1, 2)
 
-    normed = norm(x, "norm1")
+    normed = norm(x, "ln1")
     q, k, v = (split(name) for name in "qkv")
     weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(width // HEADS), dim=-1)
-    x = x + linear((weights @ v).transpose(1, 2).reshape(batch, length, width), "out")
-    return x + linear(function.gelu(linear(norm(x, "norm2"), "linear1")), "linear2")
+    x = x + linear((weights @ v).transpose(1, 2).reshape(batch, length, width), "o")
+    return x + linear(function.gelu(linear(norm(x, "ln2"), "1")), "2")
