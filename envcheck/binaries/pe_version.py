@@ -7,7 +7,8 @@ Layout: Microsoft, "PE Format" (.rsrc) and "VS_VERSIONINFO". Any bytes may come 
 
 NVIDIA writes it in two ways, seen in wheels of November 2026. The libraries of CUDA have the number 6.14.11.N, which
 is no version, and say it in words: "NVIDIA CUDA Runtime, Version 12.9.79" (cudart; N is 12090), "NVIDIA CUDA NVJPEG
-Library, Version 12.4.0.76". cuDNN 9 (9.10.2.21) and CUPTI (2025.2.1.0) have their version as the number itself.
+Library, Version 12.4.0.76". cuDNN 9 (9.10.2.21) and CUPTI (2025.2.1.0) have their version as the number itself. That of
+onnxruntime is no version before 1.31 (1.23.2 has 1.23.25.1021 and "1.23.20251021": the date), so its text is read.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ DLLS = (
     ("onnxruntime.", "onnxruntime", 3),
     ("directml.", "directml", 3),
 )
-"""Beginning of the file's name, library, numbers of its version; of cudart and NVRTC the release of CUDA."""
+"""Beginning of the file's name, library, numbers of its version; of cudart and NVRTC the release of CUDA.
+
+Seen: cuDNN, cudart, nvJPEG, CUPTI, onnxruntime. The others are taken to follow one of the two ways; where they do not,
+their major number will rarely fit their name, and nothing is told."""
 
 
 def file_version(file: PeFile) -> FileVersion | None:
@@ -123,6 +127,8 @@ def major_of_name(name: str) -> int | None:
 
 def _stated(told: FileVersion, release: bool) -> tuple[int, ...]:
     """The numbers of the version, wherever they stand; empty: nowhere. ``release``: that of CUDA is wanted."""
+    if told.texts.get("FileDescription") == "ONNX Runtime":
+        return _before_date(told.texts.get("ProductVersion", ""))
     words = told.texts.get("FileDescription", "").partition(", Version ")[2].split()
     if words:
         parts = words[0].split(".")
@@ -132,6 +138,16 @@ def _stated(told: FileVersion, release: bool) -> tuple[int, ...]:
         number = told.file[3]
         return (number // 1000, number % 1000 // 10) if release and 5000 <= number < 40000 else ()
     return told.file if any(told.file) else ()
+
+
+def _before_date(text: str) -> tuple[int, ...]:
+    """``1.31.1.20261023.3.6af1a93`` is 1.31.1, ``1.23.20251021.3.a83fc4d`` 1.23."""
+    numbers = []
+    for part in text.split("."):
+        if not part.isascii() or not part.isdigit() or len(part) >= 8:
+            break
+        numbers.append(int(part))
+    return tuple(numbers[:3]) if len(numbers) >= 2 else ()
 
 
 def _resource(file: PeFile, kind: int) -> bytes | None:

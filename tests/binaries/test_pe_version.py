@@ -40,7 +40,6 @@ def test_a_version_resource_is_read() -> None:
         ("cudnn_graph64_9.dll", (9, 1, 0, 70), "", ("cudnn", "9.1.0")),
         ("nvjpeg64_12.dll", (6, 14, 11, 1240), "NVIDIA CUDA NVJPEG Library, Version 12.4.0.76 ", ("nvjpeg", "12.4.0")),
         ("nvinfer_10.dll", (10, 4, 0, 26), "", ("tensorrt", "10.4.0")),
-        ("onnxruntime.dll", (1, 31, 1, 1023), "ONNX Runtime", ("onnxruntime", "1.31.1")),
         # The number is no version, and nothing says it in words.
         ("nvjpeg64_12.dll", (6, 14, 11, 1240), "", None),
         # A version that contradicts the name is not believed.
@@ -71,6 +70,20 @@ def test_the_resource_names_a_file_without_exports() -> None:
 )  # fmt: skip
 def test_majors_of_names(name: str, major: int | None) -> None:
     assert major_of_name(name) == major
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text", "expected"),
+    [
+        ((1, 31, 1, 1023), "1.31.1.20261023.3.6af1a93", "1.31.1"),
+        ((1, 23, 25, 1021), "1.23.20251021.3.a83fc4d", "1.23"),  # of 1.23.2: the date stands in the number too
+        ((1, 23, 25, 1021), "", None),
+    ],
+)
+def test_onnxruntime(numbers: tuple[int, int, int, int], text: str, expected: str | None) -> None:
+    texts = {"FileDescription": "ONNX Runtime", "ProductVersion": text}
+    found = library_version(dll(name="onnxruntime.dll", version=numbers, texts=texts))
+    assert (found.version if found else None) == expected
 
 
 def test_damaged_resources() -> None:
