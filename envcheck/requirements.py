@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -144,7 +143,7 @@ def marker_holds(marker: str, environment: Mapping[str, str]) -> bool | None:
     return _evaluate(_expression(marker), environment)
 
 
-class _Item(NamedTuple):
+class _Item(Struct, frozen=True):
     """A comparison. A bare variable or literal holds its name or its text."""
 
     left: str
@@ -154,7 +153,7 @@ class _Item(NamedTuple):
     right_is_variable: bool
 
 
-class _Junction(NamedTuple):
+class _Junction(Struct, frozen=True):
     word: str
     """``and`` or ``or``."""
     parts: tuple[_Node, ...]
@@ -253,8 +252,8 @@ def _evaluate(node: _Node, environment: Mapping[str, str]) -> bool | None:
 
 
 def _compare(item: _Item, environment: Mapping[str, str]) -> bool | None:
-    left, left_is_variable, operator, right, right_is_variable = item
-    if left_is_variable == right_is_variable:
+    left, left_is_variable, operator, right = item.left, item.left_is_variable, item.operator, item.right
+    if left_is_variable == item.right_is_variable:
         raise ValueError(f"a marker must compare a variable with a text: {left} {operator} {right}")
     variable = left if left_is_variable else right
     value = environment.get(variable)

@@ -13,7 +13,7 @@ Semantics are those of ``packaging`` 26 (``SpecifierSet.contains(version, prerel
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 _DIGITS = "0123456789"
 _INFINITE = float("inf")
@@ -137,18 +137,45 @@ def local_label(text: str) -> str | None:
     return text.strip().partition("+")[2] or None
 
 
-class _Version(NamedTuple):
-    epoch: int
-    release: tuple[int, ...]
-    """As written, with trailing zeros."""
-    pre: tuple[int, int] | None
-    """Stage (0 alpha, 1 beta, 2 candidate) and number."""
-    post: int | None
-    dev: int | None
-    local: tuple[tuple[int, int, str], ...]
-
-
 _Key = tuple[Any, ...]
+
+
+class _Version:
+    """The parts of a version, and its place in the order. A named tuple's class would cost 0.2 ms at each start."""
+
+    __slots__ = ("dev", "epoch", "key", "local", "post", "pre", "release")
+
+    def __init__(
+        self,
+        epoch: int,
+        release: tuple[int, ...],
+        pre: tuple[int, int] | None,
+        post: int | None,
+        dev: int | None,
+        local: tuple[tuple[int, int, str], ...],
+    ) -> None:
+        self.epoch = epoch
+        self.release = release
+        """As written, with trailing zeros."""
+        self.pre = pre
+        """Stage (0 alpha, 1 beta, 2 candidate) and number."""
+        self.post = post
+        self.dev = dev
+        self.local = local
+        if pre is None:
+            pre = (-1, 0) if post is None and dev is not None else (3, 0)
+        self.key: _Key = (
+            epoch,
+            _trim(release),
+            pre,
+            -1 if post is None else post,
+            _INFINITE if dev is None else dev,
+        )
+        """Order of PEP 440 without the local label: dev < alpha < beta < candidate < final < post."""
+
+    def key_with(self, *, post: int | None, dev: int) -> _Key:
+        """The key of another post- and development release of the same release and stage."""
+        return _Version(self.epoch, self.release, self.pre, post, dev, ()).key
 
 
 @lru_cache(maxsize=4096)
@@ -215,21 +242,6 @@ def _trim(release: tuple[int, ...]) -> tuple[int, ...]:
     return release[:end]
 
 
-@lru_cache(maxsize=4096)
-def _public_key(version: _Version) -> _Key:
-    """Order of PEP 440 without the local label: dev < alpha < beta < candidate < final < post."""
-    _, _, pre, post, dev, _ = version
-    if pre is None:
-        pre = (-1, 0) if post is None and dev is not None else (3, 0)
-    return (
-        version.epoch,
-        _trim(version.release),
-        pre,
-        -1 if post is None else post,
-        _INFINITE if dev is None else dev,
-    )
-
-
 def version_key(text: str) -> Any:
     """A key that sorts and compares as PEP 440 demands, local labels included. Raises ValueError for a non-version.
 
@@ -237,7 +249,7 @@ def version_key(text: str) -> Any:
     (True, True)
     """
     version = _parse(text)
-    return (*_public_key(version), version.local)
+    return (*version.key, version.local)
 
 
 def satisfies(version: str, specifier: str) -> bool:
@@ -250,14 +262,13 @@ def satisfies(version: str, specifier: str) -> bool:
     (True, False)
     """
     mine = _parse(version)
-    key = _public_key(mine)
     # No early return: a specifier that cannot be read must be reported whatever stands before it.
     holds = True
     for operator, text in _clauses(specifier):
         if operator == "===":
             holds &= _identical(version, text)
         else:
-            holds &= _meets(mine, key, operator, text)
+            holds &= _meets(mine, operator, text)
     return holds
 
 
@@ -308,14 +319,15 @@ def _clause_is_plain(operator: str, text: str) -> bool:
     return operator != "~=" or len(version.release) > 1
 
 
-def _meets(mine: _Version, key: _Key, operator: str, text: str) -> bool:
-    """One clause other than ``===``; ``key`` is the public key of ``mine``."""
+def _meets(mine: _Version, operator: str, text: str) -> bool:
+    """One clause other than ``===``."""
+    key = mine.key
     if text.endswith(".*"):
         base = _parse(text[:-2])
-        inside = _public_key(base._replace(dev=0)) <= key < _next_prefix(base.epoch, base.release)
+        inside = base.key_with(post=base.post, dev=0) <= key < _next_prefix(base.epoch, base.release)
         return inside == (operator == "==")
     bound = _parse(text)
-    other = _public_key(bound)
+    other = bound.key
     if operator in ("==", "!="):
         equal = key == other and (not bound.local or bound.local == mine.local)
         return equal == (operator == "==")
@@ -328,19 +340,19 @@ def _meets(mine: _Version, key: _Key, operator: str, text: str) -> bool:
     if operator == "<":
         # "<2.0" leaves out 2.0rc1, "<2.0rc2" does not (PEP 440, "Exclusive ordered comparison").
         if bound.pre is None and bound.dev is None:
-            other = _public_key(bound._replace(dev=0))
+            other = bound.key_with(post=bound.post, dev=0)
         return bool(key < other)
     if bound.dev is not None:
-        return bool(key >= _public_key(bound._replace(dev=bound.dev + 1)))
+        return bool(key >= bound.key_with(post=bound.post, dev=bound.dev + 1))
     if bound.post is not None:
-        return bool(key >= _public_key(bound._replace(post=bound.post + 1, dev=0)))
+        return bool(key >= bound.key_with(post=bound.post + 1, dev=0))
     # ">2.0" leaves out 2.0.post1 and 2.0+local: same epoch, release and stage.
     return bool(key > other and (key[:2] != other[:2] or mine.pre != bound.pre))
 
 
 def _next_prefix(epoch: int, release: tuple[int, ...]) -> _Key:
     """Key of the first version behind all those that begin with ``release``: 1.2 -> 1.3.dev0."""
-    return _public_key(_Version(epoch, (*release[:-1], release[-1] + 1), None, None, 0, ()))
+    return _Version(epoch, (*release[:-1], release[-1] + 1), None, None, 0, ()).key
 
 
 @lru_cache(maxsize=4096)
@@ -373,7 +385,6 @@ def satisfies_prefix(version: str, specifier: str) -> bool | None:
         for behind in (0, 1):
             release = (*end, *(0,) * (width - len(end)), behind)
             if release[: len(mine.release)] == mine.release:
-                candidate = mine._replace(release=release)
-                key = _public_key(candidate)
-                verdicts.add(all(_meets(candidate, key, operator, text) for operator, text in clauses))
+                candidate = _Version(mine.epoch, release, None, None, None, mine.local)
+                verdicts.add(all(_meets(candidate, operator, text) for operator, text in clauses))
     return verdicts.pop() if len(verdicts) == 1 else None

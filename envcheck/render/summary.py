@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from envcheck.core.report import Outcome, Report
 from envcheck.core.snapshot import Absent, Gpu, Machine, Snapshot, Stack, Text, Unknown, known
@@ -71,7 +72,7 @@ def left_open(outcome: Outcome) -> bool:
     return outcome.status == "unknown" or (bool(outcome.missing) and outcome.status not in ("ignored", "crash"))
 
 
-class Open(NamedTuple):
+class Open(Struct, frozen=True):
     """A missing fact and the rules that wait for it."""
 
     missing: str
