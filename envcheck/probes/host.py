@@ -10,7 +10,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from envcheck.probes.smoke import SmokeOptions
@@ -22,7 +24,7 @@ READ_LIMIT = 4 * 1024 * 1024
 LEFT_BEHIND = "; it could not be killed (it sleeps in the kernel) and was left behind"
 
 
-class Ran(NamedTuple):
+class Ran(Struct, frozen=True):
     """What became of a command."""
 
     status: str
@@ -281,7 +283,7 @@ class RecordingHost(Host):
 
     def run(self, argv: Sequence[str], timeout: float = 10.0, env: Mapping[str, str] | None = None) -> Ran:
         ran = super().run(argv, timeout, env)
-        self.data["commands"][" ".join(argv)] = list(ran)
+        self.data["commands"][" ".join(argv)] = [ran.status, ran.code, ran.stdout, ran.stderr]
         return ran
 
     def query(self, name: str, *arguments: str) -> Any:
