@@ -59,23 +59,41 @@ SHAPES: dict[str, tuple[int, ...]] = {
 }
 """Shape of the output of each operation."""
 
+# From tests/tools/simulate_smoke_errors.py, which computes each operation with the rounding of the type:
+#
+#               float32          tf32             float16          bfloat16         smallest
+#               error  allowed   error  allowed   error  allowed   error  allowed   mistake
+# matmul        0      1e-6      0      1e-3      2.7e-3 1.5e-2    2.9e-3 2e-2      9.2e-2
+# convolution   2.2e-6 2e-5      0      1e-3      2.7e-3 1.5e-2    4.9e-3 2.5e-2    3.3e-1
+# cnn           3.7e-7 3e-6      9.9e-4 4e-3      1.5e-3 8e-3      3.5e-3 2e-2      1.3e-1
+# transformer   1.9e-7 5e-6      8.8e-4 4e-3      1.7e-3 1e-2      6.2e-3 3e-2      5.0e-2
+#
+# float32: sums in any order, and convolutions by Winograd F(6x6,3x3); the transformer has room for the approximate exp
+# and erf of GPUs. tf32: factors cut, not rounded. float16: sums in float16, one after the other. bfloat16: sums in
+# float32; with sums kept in bfloat16 matmul and convolution are off by 2e-2, which is too much. Smallest mistake: of a
+# lost row of a weight, a lost bias, a flipped or transposed weight, a shifted result. A single lost value of a bias of
+# the transformer (2.4e-2 and more) may pass in bfloat16 alone; its bk is invisible to a softmax over the keys.
+#
+# The products of matmul and convolution are exact in TF32 too, since their inputs are: where float32 was promised, TF32
+# shows in cnn (at least 2.7e-4, 90 times what is allowed) and transformer (4.1e-4, 80 times), so does a GELU by tanh
+# (9.6e-5). The result of matmul-fp8 is exact in sums of 14 bits (Hopper's) and off by 3.5e-3 when given in bfloat16.
 TOLERANCE: dict[tuple[str, str], float] = {
     ("matmul", "float32"): 1e-6,
     ("matmul", "tf32"): 1e-3,
-    ("matmul", "float16"): 1e-2,
+    ("matmul", "float16"): 1.5e-2,
     ("matmul", "bfloat16"): 2e-2,
     ("convolution", "float32"): 2e-5,
     ("convolution", "tf32"): 1e-3,
-    ("convolution", "float16"): 1e-2,
-    ("convolution", "bfloat16"): 2e-2,
-    ("cnn", "float32"): 2e-5,
-    ("cnn", "tf32"): 2e-3,
-    ("cnn", "float16"): 1e-2,
-    ("cnn", "bfloat16"): 3e-2,
-    ("transformer", "float32"): 1e-5,
+    ("convolution", "float16"): 1.5e-2,
+    ("convolution", "bfloat16"): 2.5e-2,
+    ("cnn", "float32"): 3e-6,
+    ("cnn", "tf32"): 4e-3,
+    ("cnn", "float16"): 8e-3,
+    ("cnn", "bfloat16"): 2e-2,
+    ("transformer", "float32"): 5e-6,
     ("transformer", "tf32"): 4e-3,
     ("transformer", "float16"): 1e-2,
-    ("transformer", "bfloat16"): 4e-2,
+    ("transformer", "bfloat16"): 3e-2,
     ("matmul-fp8", "float8_e4m3"): 2e-2,
     ("matmul-fp8", "float8_e5m2"): 2e-2,
     ("matmul-int8", "int8"): 0.0,
@@ -115,6 +133,8 @@ _KINDS: dict[str, Iterable[int]] = {
     "seven": [(byte >> 1) - 64 for byte in range(256)],
     "positive": [(byte & 127) + 64 for byte in range(256)],
 }
+# Chosen among a few hundred as those with which the least visible mistake (a lost row, a transposed weight) is largest.
+_SEEDS = {"matmul": 48, "convolution": 22, "cnn": 10, "transformer": 16, "matmul-fp8": 11, "matmul-int8": 25}
 _Recipe = tuple[str, tuple[int, ...], str, int]
 _RECIPES: dict[str, tuple[_Recipe, ...]] = {
     "matmul": (("a", (64, 96), "signed", 6), ("b", (96, 48), "signed", 10)),
@@ -125,11 +145,11 @@ _RECIPES: dict[str, tuple[_Recipe, ...]] = {
     ),
     "cnn": (
         ("x", (2, 3, 16, 16), "signed", 6),
-        ("w1", (8, 3, 3, 3), "signed", 9),
-        ("b1", (8,), "signed", 8),
-        ("w2", (16, 8, 3, 3), "signed", 10),
-        ("b2", (16,), "signed", 8),
-        ("w3", (10, 16), "signed", 8),
+        ("w1", (8, 3, 3, 3), "signed", 8),
+        ("b1", (8,), "signed", 7),
+        ("w2", (16, 8, 3, 3), "signed", 9),
+        ("b2", (16,), "signed", 7),
+        ("w3", (10, 16), "signed", 9),
         ("b3", (10,), "signed", 8),
     ),
     "transformer": (
@@ -173,7 +193,7 @@ def _known(operation: str) -> str:
 def inputs(operation: str) -> dict[str, Tensor]:
     """The inputs and weights of an operation by name, the activation first. Raises ValueError for an unknown one."""
     # getrandbits of an integer seed is the same on every version and platform of Python.
-    random = Random(OPERATIONS.index(_known(operation)) + 1)
+    random = Random(_SEEDS[_known(operation)])
     tensors = {}
     for name, shape, kind, power in _RECIPES[operation]:
         count = size(shape)
@@ -228,7 +248,7 @@ def compare(operation: str, dtype: str, values: Iterable[float], shape: Sequence
     if compared.status == "wrong" and dtype == "float32" and compared.error is not None:
         for other in ("tf32", "float16", "bfloat16"):
             if compared.error <= TOLERANCE.get((operation, other), 0.0):
-                text = f"{compared.text}; the error is that of {other}"
+                text = f"{compared.text}; {other} gives errors of this size"
                 return Compared("wrong", compared.error, tolerance, text)
     return compared
 
@@ -292,7 +312,7 @@ def _compare(
     worst = max(errors, default=0.0)
     error = worst / largest if largest else worst
     unit = "of the largest value" if largest else "where all must be 0"
-    allowed = f"{tolerance:.1g} allowed" if not rtol else f"rtol {rtol:g} and atol {atol:g} allowed"
+    allowed = f"{tolerance:.2g} allowed" if not rtol else f"rtol {rtol:g} and atol {atol:g} allowed"
     measured = f"max error {error:.2g} {unit}, {allowed}"
     outside = sum(not off <= atol + rtol * abs(other) for off, other in zip(errors, right, strict=True))
     if not outside:

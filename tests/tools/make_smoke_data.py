@@ -1,9 +1,10 @@
 """Write the data of ``envcheck smoke``: ``python tests/tools/make_smoke_data.py [--check]``. Needs numpy and onnx.
 
-For each operation of envcheck/smoke_tests/reference.py the expected output in float64 (raw, little-endian) and its ONNX
-models go to envcheck/smoke_tests/data, and the SHA-256 of every file to tests/smoke/smoke_data.sha256. ``--check`` writes
-nothing and says whether what is shipped is what would be written: the models byte by byte, the expected outputs to
-1e-13 of their largest value, since float64 sums depend on the order in which a NumPy build takes them.
+For each operation of envcheck/smoke_tests/reference.py the expected output in float64 (raw, little-endian) and its
+ONNX models go to envcheck/smoke_tests/data, and the SHA-256 of every file to tests/smoke/smoke_data.sha256.
+``--check`` writes nothing and says whether what is shipped is what would be written: the models byte by byte, the
+expected outputs to 1e-13 of their largest value, since float64 sums depend on the order in which a NumPy build takes
+them.
 """
 
 from __future__ import annotations
