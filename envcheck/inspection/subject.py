@@ -194,8 +194,9 @@ def _package(name: str, matrix: Matrix, tell: Progress) -> tuple[Inspection, lis
         if library.format or library.problem != NOT_COMPILED:
             found.libraries.append(library)
             paths.append(path)
-    if record:
+    if record or installer.strip() == "conda":
         from envcheck.inspection.installed import examine
 
-        found.files = examine(metadata.name, root, record, installer, tell)
+        compared = examine(metadata.name, root, record, installer, tell)
+        found.files = compared if compared.number else None
     return found, paths, [root]
