@@ -227,12 +227,31 @@ class _Search:
         if "/stubs/" in path:
             version = Absent("a stub: for linking only")
         else:
-            version = version_of(real_name, stem) or told or Unknown(f"the name {real_name} tells none")
+            version = (
+                version_of(real_name, stem)
+                or told
+                or self._stated(path, stem)
+                or Unknown(f"the name {real_name} tells none")
+            )
         self.found.append(
             Library(
                 name=name, version=version, path=path, origin=origin, package=package or Absent("of no distribution")
             )
         )
+
+    def _stated(self, path: str, stem: str) -> str | None:
+        """What the version resource of a DLL says; a release of CUDA alone is not the library's version."""
+        if self.host.platform != "win32" or stem in OPENMP:
+            return None
+        try:
+            told = self.host.query("dll-version", path)
+        except (OSError, ValueError):
+            return None
+        if len(parts := _texts(told)) != 2:
+            return None
+        library, version = parts
+        library = "nvinfer" if library == "tensorrt" else library
+        return version if stem.lower().startswith(library) and version.count(".") >= 2 else None
 
     def _distribution(self, stem: str, name: str, owner: str) -> tuple[Text | None, Text | None]:
         """(distribution, its version where that is the library's too)."""

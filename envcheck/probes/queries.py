@@ -44,6 +44,14 @@ def query_confstr_libc(host: Host) -> str:
     return text
 
 
+def query_dll_version(host: Host, path: str) -> list[str]:
+    """[library, version] as the version resource of a Windows DLL states them; empty where it states none."""
+    from envcheck.binaries.library_version import library_version
+
+    told = library_version(path)
+    return [told.name, told.version] if told else []
+
+
 def query_statvfs(host: Host, path: str) -> dict[str, int]:
     """Sizes of a file system in bytes."""
     if not hasattr(os, "statvfs"):
