@@ -23,7 +23,8 @@ envcheck inspect onnxruntime-gpu                   a package of this Python envi
 envcheck inspect some.whl --machine server.json    would it work there? (here: on this machine)
 
 Shows the GPU targets with the share of the code that runs on each GPU generation, the libraries that are needed and
-where each comes from, the lowest system by symbol versions, and versions that stand in the bytes.
+where each comes from, the lowest system by symbol versions, and versions that stand in the bytes. Of an installed
+package also which of its files are missing, changed (by size, then by hash) or claimed by another package.
 
 Exit codes: 0 it was read, and with --machine nothing at or above --fail-on was found; 1 something was; 2 wrong usage or
 unreadable input; 3 with --machine and --strict, nothing is known to be wrong but not everything could be checked.
