@@ -30,6 +30,7 @@ PROVIDERS = {
     "env": "basics",
     "cpu_flags": "basics",
     "driver": "driver",
+    "drift_ground": "driver",
     "gpus": "gpus",
     "has_gpu": "gpus",
     "visibility": "gpus",

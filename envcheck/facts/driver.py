@@ -55,6 +55,12 @@ class Driver(Struct, frozen=True):
         return text + (f" (CUDA {self.cuda})" if self.cuda else "")
 
 
+def drift_ground(facts: Facts) -> bool | Absent:
+    """True where something can differ from the build: there is a driver, or the stack was built on another machine."""
+    there = facts.snapshot.built_on is not None or isinstance(facts.get("driver"), Driver)
+    return there or Absent("nothing differs from what the stack was built for")
+
+
 def driver(facts: Facts) -> Driver | Absent | Unknown:
     found = facts.snapshot.machine.nvidia
     version, cuda = known(found.version), readable(known(found.cuda))

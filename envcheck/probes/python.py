@@ -136,6 +136,7 @@ def manylinux_tags() -> list[str] | None:
 
 def _has_manylinux_module() -> bool:
     """A module ``_manylinux`` may forbid tags (PEP 513); some distributions ship one."""
-    from importlib.machinery import PathFinder
-
-    return "_manylinux" in sys.modules or PathFinder.find_spec("_manylinux") is not None
+    if "_manylinux" in sys.modules:
+        return True
+    # As an import asks: importlib.machinery would have to be imported.
+    return any(finder.find_spec("_manylinux", None) is not None for finder in sys.meta_path)

@@ -50,7 +50,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "insufficient-gpu-memory": ("model",),
     "import-failure": ("imports",),
     "duplicate-openmp": (),
-    "environment-drift": (),
+    "environment-drift": ("drift_ground",),
 }
 """All rule ids, and the facts without which a rule has nothing to say. Ids never change meaning."""
 
