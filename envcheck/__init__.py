@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from envcheck.api import diff as diff
     from envcheck.api import inspect as inspect
     from envcheck.api import report as report
+    from envcheck.api import smoke as smoke
     from envcheck.api import snapshot as snapshot
     from envcheck.core.report import EnvironmentProblem as EnvironmentProblem
     from envcheck.core.report import Evidence as Evidence
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
     from envcheck.core.snapshot import Unknown as Unknown
     from envcheck.inspection.model import Inspection as Inspection
     from envcheck.inspection.subject import InspectError as InspectError
+    from envcheck.probes.smoke_options import SmokeError as SmokeError
 
 _WHERE = {
     "__version__": "_version",
     "report": "api",
+    "smoke": "api",
     "check": "api",
     "snapshot": "api",
     "diff": "api",
@@ -51,6 +54,7 @@ _WHERE = {
     "Unknown": "core.snapshot",
     "Inspection": "inspection.model",
     "InspectError": "inspection.subject",
+    "SmokeError": "probes.smoke_options",
 }
 """Public names and the module each comes from; imported when first used, so that ``import envcheck`` costs nothing."""
 

@@ -1,4 +1,4 @@
-"""The verbs: report, check, snapshot, diff, inspect. The command line and the pytest plugin do all through these."""
+"""The verbs: report, check, smoke, snapshot, diff, inspect. The command line and the pytest plugin work by these."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from envcheck.differences import Difference
     from envcheck.inspection.model import Inspection
     from envcheck.matrix import Matrix
+    from envcheck.probes.smoke_options import SmokeOptions
 
 Source = Snapshot | Mapping[str, Any] | str | os.PathLike[str]
 """Where a machine or a stack comes from: a snapshot, sparse facts, ``"here"``, or the path of a file with either."""
@@ -23,18 +24,23 @@ TIMEOUT = 20.0
 IMPORT_TIMEOUT = 120.0
 """The same with import tests: a framework may take half a minute to import from a slow disk."""
 
+SMOKE_TIMEOUT = 300.0
+"""The same with smoke tests: besides the import a new GPU may have its kernels compiled."""
+
 
 def snapshot(
     *,
     imports: bool = False,
+    smoke: bool | SmokeOptions = False,
     timeout: float | None = None,
     progress: Callable[[str], None] | None = None,
     gpu_code: bool = False,
 ) -> Snapshot:
     """This machine and the stack of this interpreter. Never raises for what is broken here: that becomes facts.
 
-    ``imports``: import each installed framework, in a process of its own; ``timeout`` in seconds, by default 20, with
-    imports 120. ``gpu_code``: read the GPU code of the frameworks also where no NVIDIA GPU is (for another machine).
+    ``imports``: import each installed framework, in a process of its own; ``smoke``: run the smoke tests, see
+    :func:`smoke`; ``timeout`` in seconds, by default 20, with imports 120, with smoke tests 300. ``gpu_code``: read
+    the GPU code of the frameworks also where no NVIDIA GPU is (for another machine).
     ``CONDA_OVERRIDE_CUDA``, ``CONDA_OVERRIDE_GLIBC`` and ``UV_CUDA_DRIVER_VERSION`` are honoured; see
     ``assumed`` of the snapshot.
     """
@@ -44,11 +50,12 @@ def snapshot(
     from envcheck.probes.host import Host
 
     if timeout is None:
-        timeout = IMPORT_TIMEOUT if imports else TIMEOUT
+        timeout = SMOKE_TIMEOUT if smoke else IMPORT_TIMEOUT if imports else TIMEOUT
     deadline = time.monotonic() + timeout
     host = Host(deadline=deadline)
     host.thorough = gpu_code
-    found = collect(host, deadline=deadline, imports=imports, progress=progress)
+    host.smoke = None if isinstance(smoke, bool) else smoke
+    found = collect(host, deadline=deadline, imports=imports, smoke=bool(smoke), progress=progress)
     if any(name in os.environ for name in ("CONDA_OVERRIDE_CUDA", "CONDA_OVERRIDE_GLIBC", "UV_CUDA_DRIVER_VERSION")):
         from envcheck.assume import from_environment
 
@@ -56,9 +63,69 @@ def snapshot(
     return found
 
 
-def report(*, imports: bool = False, assume: Mapping[str, Any] | None = None, timeout: float | None = None) -> Report:
+def report(
+    *,
+    imports: bool = False,
+    smoke: bool | SmokeOptions = False,
+    assume: Mapping[str, Any] | None = None,
+    timeout: float | None = None,
+) -> Report:
     """Judge this stack on this machine; print the result or show it in a notebook. Options as for :func:`check`."""
-    return check(imports=imports, assume=assume, timeout=timeout)
+    return check(imports=imports, smoke=smoke, assume=assume, timeout=timeout)
+
+
+def smoke(
+    *backends: str,
+    devices: Sequence[str] = (),
+    dtypes: Sequence[str] = (),
+    thorough: bool = False,
+    memory_mib: int | None = None,
+    model: str | os.PathLike[str] | None = None,
+    inputs: str | os.PathLike[str] | None = None,
+    golden: str | os.PathLike[str] | None = None,
+    record: str | os.PathLike[str] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    trust_pickle: bool = False,
+    select: str | Sequence[str] = (),
+    ignore: str | Iterable[str] = (),
+    matrix: Matrix | None = None,
+    timeout: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Run small inferences on the hardware that is here, each framework in a process of its own, and judge.
+
+    ``backends``: ``torch``, ``onnxruntime`` ..., all that are installed when none is named; ``devices``: ``cpu``,
+    ``gpu``, ``cuda:1``, ``CUDAExecutionProvider`` ...; ``dtypes``: of :data:`envcheck.smoke_tests.DTYPES`;
+    ``thorough``: also what takes long (compilers, exports, all operations in all data types); ``memory_mib``: what the
+    tests may take on the host and on each device (default: 4096).
+
+    ``model``: a model file of the user's, which is run in place of our own small ones, with ``inputs`` (``.npz``; made
+    from the model's signature when it is not given, with ``shapes`` for what is dynamic), compared with ``golden``
+    (``.npz``) within ``rtol`` and ``atol``, or written to ``record``. ``trust_pickle``: load also files that can run
+    any code when they are loaded.
+
+    Raises :class:`envcheck.SmokeError` for files and options that can't be used, and ValueError as :func:`check` does.
+    """
+    from envcheck.probes.smoke_options import options
+
+    wanted = options(
+        backends=backends,
+        devices=devices,
+        dtypes=dtypes,
+        thorough=thorough,
+        memory_mib=memory_mib,
+        model=model,
+        inputs=inputs,
+        golden=golden,
+        record=record,
+        shapes=shapes,
+        rtol=rtol,
+        atol=atol,
+        trust_pickle=trust_pickle,
+    )
+    return check(smoke=wanted, select=select, ignore=ignore, matrix=matrix, timeout=timeout, progress=progress)
 
 
 def check(
@@ -69,6 +136,7 @@ def check(
     select: str | Sequence[str] = (),
     ignore: str | Iterable[str] = (),
     imports: bool = False,
+    smoke: bool | SmokeOptions = False,
     assume: Mapping[str, Any] | None = None,
     matrix: Matrix | None = None,
     timeout: float | None = None,
@@ -76,13 +144,13 @@ def check(
 ) -> Report:
     """Judge a snapshot, or any stack against any machine; what is not given is taken from here.
 
-    ``imports``: import each installed framework, in a process of its own; for the stack of here on the machine of
-    here. ``assume``: facts in place of those that were found, such as ``{"driver": "535.104.05", "gpu": "Tesla T4"}``;
-    see :mod:`envcheck.assume`. ``timeout``: as for :func:`snapshot`.
+    ``imports``: import each installed framework, in a process of its own; ``smoke``: run the smoke tests; both for the
+    stack of here on the machine of here. ``assume``: facts in place of those that were found, such as
+    ``{"driver": "535.104.05", "gpu": "Tesla T4"}``; see :mod:`envcheck.assume`. ``timeout``: as for :func:`snapshot`.
 
     Raises :class:`envcheck.SnapshotError` when a source can't be read, ValueError for an unknown rule id, for an
     assumption that can't be used, when ``snapshot`` is given together with ``stack`` or ``machine``, and for
-    ``imports`` of what is not here.
+    ``imports`` or ``smoke`` of what is not here.
     """
     from envcheck.engine import evaluate
 
@@ -90,20 +158,29 @@ def check(
         raise ValueError("give either a snapshot or a stack and a machine, not both")
     if imports and not all(source is None or source == "here" for source in (snapshot, stack, machine)):
         raise ValueError("imports can be tested only of the stack of here on the machine of here")
+    if smoke and not all(source is None or source == "here" for source in (snapshot, stack, machine)):
+        raise ValueError("smoke tests run only with the stack of here on the machine of here")
     if matrix is None:
         from envcheck.matrix import Matrix
 
         matrix = Matrix.load()
     if snapshot is None:
         snapshot = combine(
-            resolve(stack, imports=imports, timeout=timeout, progress=progress, gpu_code=bool(assume or machine)),
+            resolve(
+                stack,
+                imports=imports,
+                smoke=smoke,
+                timeout=timeout,
+                progress=progress,
+                gpu_code=bool(assume or machine),
+            ),
             resolve(machine, timeout=timeout, progress=progress) if machine != stack else None,
         )
     if isinstance(select, str):
         select = (select,)
     if isinstance(ignore, str):
         ignore = (ignore,)
-    judged = resolve(snapshot, imports=imports, timeout=timeout, progress=progress)
+    judged = resolve(snapshot, imports=imports, smoke=smoke, timeout=timeout, progress=progress)
     if assume:
         from envcheck.assume import assume as replace
 
@@ -160,6 +237,7 @@ def resolve(
     source: Source | None,
     *,
     imports: bool = False,
+    smoke: bool | SmokeOptions = False,
     timeout: float | None = None,
     progress: Callable[[str], None] | None = None,
     gpu_code: bool = False,
@@ -171,7 +249,7 @@ def resolve(
     if isinstance(source, Snapshot):
         return source
     if source is None or source == "here":
-        return _here(imports=imports, timeout=timeout, progress=progress, gpu_code=gpu_code)
+        return _here(imports=imports, smoke=smoke, timeout=timeout, progress=progress, gpu_code=gpu_code)
     if isinstance(source, Mapping):
         return Snapshot.from_facts(source)
     if not isinstance(source, str | os.PathLike):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from envcheck.probes.smoke import SmokeOptions
+    from envcheck.probes.smoke_options import SmokeOptions
 
 READ_LIMIT = 4 * 1024 * 1024
 """No text that a probe reads is larger; what lies behind is cut off."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from envcheck.core.snapshot import SmokeTest
 from envcheck.probes.host import Host, Ran
 from envcheck.probes.log import Log
+from envcheck.probes.smoke_options import BUDGET_MIB, SmokeOptions
 from envcheck.smoke_tests import BACKENDS, GROUP, ON_DEVICE
 
 EACH = 180.0
@@ -25,34 +26,6 @@ MARK = "ENVCHECK_SMOKE_TEST"
 """Environment variable by which what a child has started is found again."""
 MOST_STARTS = 20
 """Children for one framework: one for each device that breaks it."""
-BUDGET_MIB = 4096
-"""Memory of its own that a child may take, and that its tests may take on a device."""
-
-
-class SmokeOptions:
-    """What is asked for. ``backends`` and ``devices`` empty: all; ``model``: see :mod:`envcheck.smoke_tests.models`."""
-
-    __slots__ = ("backends", "budget_mib", "devices", "dtypes", "model", "thorough")
-
-    def __init__(
-        self,
-        backends: Iterable[str] = (),
-        devices: Iterable[str] = (),
-        dtypes: Iterable[str] = (),
-        thorough: bool = False,
-        budget_mib: int = BUDGET_MIB,
-        model: dict[str, Any] | None = None,
-    ) -> None:
-        self.backends, self.devices, self.dtypes = list(backends), list(devices), list(dtypes)
-        self.thorough, self.budget_mib, self.model = thorough, budget_mib, model
-
-    def request(self) -> str:
-        """What every child is told, as JSON; the same options give the same text."""
-        import json
-
-        wanted: dict[str, Any] = {"thorough": self.thorough, "budget_mib": self.budget_mib}
-        wanted |= {"only": self.devices, "dtypes": self.dtypes, "model": self.model}
-        return json.dumps({name: value for name, value in wanted.items() if value}, sort_keys=True)
 
 
 def probe(host: Host, log: Log) -> list[SmokeTest]:
