@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     """Name of a library -> (``driver``, ``python`` or nothing; the package that brings it or nothing)."""
 
 FORMATS = ("pe", "mach-o")
+TORCH_DLLS = ("torch_cpu.", "torch_cuda.", "torch_python.", "torch.dll", "c10.", "c10_cuda.")
 MAX_PARENTS = 64
 
 
@@ -48,9 +49,11 @@ def _dll(library: Library, path: str, first: Collection[str], brought: Brought) 
     )
     process = DllProcess(windows)
     if site:
+        if any(need.name.lower().startswith(TORCH_DLLS) for need in library.needs):
+            first = ("torch", *first)  # what extends torch is only ever imported after it
         own = os.path.relpath(path, site).replace(os.sep, "/").partition("/")[0].partition(".")[0]
-        for package in first:
-            if package != own:
+        for package in dict.fromkeys(first):
+            if package != own and windows.folders.path(site, package):
                 import_package(process, package, [site])
         prepare(process, own, [site])
     load = process.load(path)
@@ -105,8 +108,9 @@ def _dylib(library: Library, path: str, brought: Brought) -> list[Need]:
     needs: dict[str, Need] = {}
     for one in load.needs:
         if one.by == inside or (one.where == "missing" and not one.weak):
-            by = "" if one.by == inside else one.by
-            needs.setdefault(one.name, _of_dylib(one, by, here or bool(disk), brought))
+            by = "" if one.by == inside else process.root + one.by
+            told = one._replace(path=process.root + one.path)
+            needs.setdefault(one.name, _of_dylib(told, by, here or bool(disk), brought))
     return list(needs.values()) or library.needs
 
 
