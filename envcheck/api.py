@@ -201,10 +201,10 @@ def inspect(
 ) -> Inspection:
     """What a compiled library, a wheel or an installed package says of itself; nothing is unpacked, imported or run.
 
-    ``machine``: would the wheel work there? Then ``report`` of the result says so. The other options are as for
-    :func:`check`.
+    ``machine``: would the wheel, or the library, work there? Then ``report`` of the result says so. The other options
+    are as for :func:`check`.
 
-    Raises :class:`envcheck.InspectError` when the subject can't be read, or is no wheel and a machine is given,
+    Raises :class:`envcheck.InspectError` when the subject can't be read, or is installed and a machine is given,
     :class:`envcheck.SnapshotError` when the machine can't be read, and ValueError as :func:`check` does.
     """
     from envcheck.inspection import inspect as read

@@ -20,7 +20,7 @@ HELP = """What a library, a wheel or an installed package says of itself; nothin
 envcheck inspect libtorch_cuda.so                  a .so, .dll, .pyd or .dylib
 envcheck inspect torch-2.6.0-cp311-cp311-linux_x86_64.whl
 envcheck inspect onnxruntime-gpu                   a package of this Python environment
-envcheck inspect some.whl --machine server.json    would it work there? (here: on this machine)
+envcheck inspect some.whl --machine server.json    would it work there? (here: on this machine; a library too)
 
 Shows the GPU targets with the share of the code that runs on each GPU generation, the libraries that are needed and
 where each comes from, the lowest system by symbol versions, and versions that stand in the bytes. Of an installed
@@ -32,8 +32,8 @@ unreadable input; 3 with --machine and --strict, nothing is known to be wrong bu
 
 MACHINE = Option(
     "--machine",
-    "Judge a wheel on this machine: `here`, a snapshot or facts file, or - for standard input. Its Python, its C "
-    "library and what is installed there count.",
+    "Judge a wheel or a library on this machine: `here`, a snapshot or facts file, or - for standard input. Its "
+    "Python, its C library, its GPUs and what is installed there count.",
     metavar="MACHINE",
 )
 SHARED = ("--ignore", "--fail-on", "--strict", "--matrix-path", "--assume", "--timeout", "--no-config")

@@ -207,10 +207,10 @@ class _Page:
             unknown.setdefault(need.problem, []).append(_name(need.name))
         for problem, open_ones in unknown.items():
             more = len(open_ones) - MOST_NAMES if not self.verbose else 0
-            shown = ", ".join(open_ones[: None if self.verbose else MOST_NAMES]) + (
+            told = ", ".join(open_ones[: None if self.verbose else MOST_NAMES]) + (
                 f" and {more} more" if more > 0 else ""
             )
-            self.say(f"it can't be told: {shown}: {problem}", "  ", "      ", "yellow")
+            self.say(f"it can't be told: {told}: {problem}", "  ", "      ", "yellow")
         self.missing(list(groups.get("missing", {}).values()))
 
     def missing(self, needs: list[Need]) -> None:

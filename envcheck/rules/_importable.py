@@ -138,6 +138,8 @@ def _by_conda(stack: Stack, packages: Packages | None, names: list[str], user: s
 
 def same_torch(packages: Packages | None) -> Fix:
     """A library of another torch was asked for, or its functions."""
+    if packages is not None and "torch" not in packages:
+        return Fix("", "install the release of torch for which it was built", "review")
     note = "a library of another torch build: reinstall the package that asks for it, from the index of this torch"
     version = packages.version("torch") if packages is not None else None
     users = [name for name in ("torchvision", "torchaudio") if packages is not None and name in packages]

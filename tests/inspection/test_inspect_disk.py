@@ -16,9 +16,9 @@ from made_wheel import made_library, made_wheel
 
 from envcheck.core.snapshot import Snapshot
 from envcheck.inspection import Inspection, inspect
+from envcheck.inspection.disk import resolve_here
 from envcheck.inspection.judge import judge
 from envcheck.inspection.model import Library, Need
-from envcheck.inspection.disk import resolve_here
 from envcheck.inspection.stack import missing
 from envcheck.inspection.subject import open_wheel
 from envcheck.matrix import Matrix
