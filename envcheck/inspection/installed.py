@@ -46,10 +46,7 @@ def examine(name: str, folder: str, record: str, installer: str, tell: Progress)
     if installer.strip() == "conda":
         wanted = _conda_files(name, folder)
     if wanted is None:
-        wanted, source = (
-            [_wanted(folder, path, digest, size) for path, (digest, size) in parse(record).items()],
-            "RECORD",
-        )
+        wanted, source = _from_record(folder, record), "RECORD"
     found = InstalledFiles(source=source, number=len(wanted))
     changes: dict[str, ChangedFile] = {}
     to_hash: list[tuple[int, Wanted]] = []
@@ -69,9 +66,15 @@ def examine(name: str, folder: str, record: str, installer: str, tell: Progress)
     return found
 
 
-def _wanted(folder: str, path: str, digest: str, size: str) -> Wanted:
-    full = os.path.normpath(os.path.join(folder, path))
-    return Wanted(path, full, int(size) if size.isascii() and size.isdigit() else None, digest)
+def _from_record(folder: str, record: str) -> list[Wanted]:
+    """Without the scripts: whoever moves an environment writes the path of its Python into them anew."""
+    found = []
+    for path, (digest, size) in parse(record).items():
+        if path.startswith("..") and path.rpartition("/")[0].rpartition("/")[2] in ("bin", "Scripts"):
+            continue
+        full = os.path.normpath(os.path.join(folder, path))
+        found.append(Wanted(path, full, int(size) if size.isascii() and size.isdigit() else None, digest))
+    return found
 
 
 def _hash(

@@ -177,7 +177,7 @@ class InstalledFiles(Struct, kw_only=True):
     source: str
     """``RECORD`` or ``conda-meta``."""
     number: int
-    """Files in the list. Those that installers write themselves, and compiled bytecode, are left out."""
+    """Files in the list. Those that installers write themselves, scripts and compiled bytecode are left out."""
     changed: list[ChangedFile] = field(default_factory=list)
     shared: dict[str, int] = field(default_factory=dict)
     """Other distributions that list some of these files too -> how many."""

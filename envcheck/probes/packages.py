@@ -159,7 +159,9 @@ class _Folder:
         except OSError as error:
             why = f"{entry} has no metadata" if isinstance(error, FileNotFoundError) else f"{entry}: {error.strerror}"
             self.log.add("packages", "failed", why, self.site)
-            package.version = package.requires = Unknown(why)
+            package.requires = Unknown(why)
+            if kind != "dist-info" or not self._is_linked_away(package, path):
+                package.version = Unknown(why)
             return package
         self._fill(package, head, entry)
         if kind == "egg-info" and not package.requires:
@@ -167,6 +169,19 @@ class _Folder:
         if self.conda:
             package.installer = self._installer(path)
         return package
+
+    def _is_linked_away(self, package: Package, path: str) -> bool:
+        """uv can install links into its cache; when that is cleaned, RECORD is left, which uv writes itself."""
+        if known(package.version) is None or not self.host.exists(f"{path}/RECORD"):
+            return False
+        from envcheck.probes import records
+
+        try:
+            lost = records.missing(self.host, self.site, package)
+        except (OSError, ValueError):
+            return False
+        package.missing = lost[: records.SHOWN]
+        return bool(lost)
 
     def _head(self, path: str) -> str:
         """Everything before the first empty line: the body is the project's README."""

@@ -86,9 +86,10 @@ def overwritten(packages: Packages, clashes: Sequence[FileClash]) -> Iterator[Fi
             groups.setdefault(tuple(canonical(owner) for owner in clash.owners), []).append(clash)
     for owners, shared in groups.items():
         yield _shared(packages, owners, shared)
+    lost = [package for package in packages if known(package.missing)]
+    if lost:
+        yield _lost(lost)
     for package in packages:
-        if lost := known(package.missing):
-            yield _lost(package, lost)
         if doubles := known(package.doubles):
             yield _double(package, doubles)
 
@@ -152,27 +153,32 @@ def _double(package: Package, doubles: list[str]) -> Finding:
     )
 
 
-def _lost(package: Package, lost: list[str]) -> Finding:
-    version = known(package.version)
+def _lost(packages: list[Package]) -> Finding:
+    """One finding for all of them: a cleaned cache takes every package away."""
+    labels = [_label(package.name, known(package.version)) for package in packages]
+    package, lost = packages[0], known(packages[0].missing) or []
     module = next((path.partition("/")[0] for path in lost if path.endswith("/__init__.py")), lost[0].partition("/")[0])
+    pins = " ".join(_pin(one.name, known(one.version)) for one in packages)
+    more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
+    whose = "its files are" if len(packages) == 1 else "their files are"
     return Finding(
         severity="error",
         confidence="high",
-        subject=_label(package.name, version),
-        message=f"{_label(package.name, version)} is installed, but its module {module} is gone, as when another "
-        "package with the same files was uninstalled.",
+        subject=labels[0] + (f" and {len(labels) - 1} more" if len(labels) > 1 else ""),
+        message=f"{', '.join(labels[:NAMED])}{more} {'is' if len(labels) == 1 else 'are'} installed, but {whose} gone, "
+        "as when another package with the same files was uninstalled, or a cache that they are links to was cleaned.",
         evidence=[
             Evidence(
                 f"not there: {', '.join(lost[:NAMED])}{' and others' if len(lost) > NAMED else ''}",
-                f"its RECORD in {known(package.location) or 'the site folder'}",
+                f"RECORD of {labels[0]} in {known(package.location) or 'the site folder'}",
             )
         ],
         fixes=[
             Fix(
-                command=f"pip install --force-reinstall --no-deps {_pin(package.name, version)}",
-                note="brings its files back",
+                command=f"pip install --force-reinstall --no-deps {pins}",
+                note="brings the files back",
                 safety="safe",
-                verify=f'python -c "import {module}"',
+                verify=f'python -c "import {module.removesuffix(".py")}"',
             )
         ],
     )

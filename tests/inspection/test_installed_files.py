@@ -39,7 +39,8 @@ def states(found: InstalledFiles) -> dict[str, tuple[str, str]]:
 
 
 def test_as_installed(tmp_path: Path) -> None:
-    record = install(tmp_path / "lib", "tool", {"tool/a.py": b"1", "../bin/tool": b"#!"})
+    record = install(tmp_path / "lib", "tool", {"tool/a.py": b"1", "../share/b": b"2", "../bin/tool": b"#!"})
+    (tmp_path / "bin/tool").write_bytes(b"#!/moved/bin/python")
     found = examine(tmp_path / "lib", "tool", record)
     assert found == InstalledFiles(source="RECORD", number=2, hashed=2)
 

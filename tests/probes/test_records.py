@@ -143,6 +143,16 @@ def test_a_module_that_is_gone(tmp_path: Path) -> None:
     assert found.missing == ["onnxruntime/a.so", "onnxruntime/__init__.py"]
 
 
+def test_links_into_a_cache_that_was_cleaned(tmp_path: Path) -> None:
+    """``uv pip install --link-mode symlink``, then ``uv cache clean``: RECORD alone is no link."""
+    install(tmp_path / "site", "six", "1.17.0", {"six.py": b"1"})
+    for file in ("six.py", "six-1.17.0.dist-info/METADATA"):
+        (tmp_path / "site" / file).unlink()
+        (tmp_path / "site" / file).symlink_to(tmp_path / "cache" / file)
+    (found,) = known(packages.probe(Site(tmp_path / "site"), Log())[0]) or []
+    assert (found.version, found.missing) == ("1.17.0", ["six.py"])
+
+
 def test_of_two_versions_the_one_whose_files_are_there_comes_first(tmp_path: Path) -> None:
     """As after an upgrade that was interrupted, or pip over conda with --ignore-installed."""
     install(tmp_path, "numpy", "1.26.4", {"numpy/version.py": b"1.26.4", "numpy/a.so": b"1"})
