@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
+sys.path.insert(0, str(Path(__file__).parent))
+from test_foreign_bytes import read_macho, read_pe, read_version
+from test_fuzz_loading import mutated
 
 from envcheck.binaries.dll_importers import import_package
 from envcheck.binaries.dylib_search import DylibProcess
@@ -96,3 +104,20 @@ def test_scikit_learn_for_macos(tmp_path: Path) -> None:
     assert [one.name for one in load.missing] == ["@loader_path/../.dylibs/libomp.dylib"]
     shown = inspect(str(site / "sklearn/utils/_openmp_helpers.cpython-312-darwin.so"), Matrix.load())
     assert [need.name for need in shown.missing] == ["@loader_path/../.dylibs/libomp.dylib"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("platforms", "suffix", "read"), [(WINDOWS, ".pyd", read_pe), (MACOS, ".so", read_macho)])
+def test_mutations_of_real_files(
+    tmp_path: Path, platforms: list[str], suffix: str, read: Callable[[bytes], None]
+) -> None:
+    site = unpacked(tmp_path, "msgspec==0.19.0", platforms)
+    [file] = site.glob(f"msgspec/_core*{suffix}")
+    data, slowest = file.read_bytes(), 0.0
+    for seed in range(2000):
+        mutant = mutated(random.Random(seed), data)
+        begun = time.process_time()
+        read(mutant)
+        read_version(mutant)
+        slowest = max(slowest, time.process_time() - begun)
+    assert slowest < 2, "a hang"
