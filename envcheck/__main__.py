@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
         if values is not None:
             from envcheck.cli.check import run as check
 
-            without_typing_extensions()
+            import_msgspec()
             return check(values)
         from envcheck.cli.group import run as with_click
 
@@ -81,20 +81,52 @@ def fast(arguments: Sequence[str]) -> dict[str, object] | None:
     return parse(arguments[1:] if arguments[:1] == ["check"] else arguments)
 
 
-def without_typing_extensions() -> None:
-    """Import msgspec so that it takes ``get_type_hints`` from the standard library.
+def import_msgspec() -> None:
+    """Import msgspec without what it imports for others, which takes it longer than all that is used here.
 
-    It prefers the one of typing_extensions where that is installed, whose import takes 7 ms; what differs between the
-    two are ``TypedDict`` and ``NotRequired`` before Python 3.11, which envcheck does not use.
+    These are typing_extensions (7 ms), of which it takes ``get_type_hints``, as in the standard library but for
+    ``TypedDict`` before Python 3.11; uuid and decimal (3 ms), for values of these types; and what writes JSON Schemas
+    (2 ms), which is imported when it is called. Only for this command's own process: it has no such values.
     """
-    if "msgspec" in sys.modules or "typing_extensions" in sys.modules:
+    if "msgspec" in sys.modules:
         return
-    hidden = {"typing_extensions": None}
+    names = ("typing_extensions", "uuid", "decimal", "msgspec.inspect", "msgspec._json_schema")
+    hidden = {
+        name: None if name == "typing_extensions" else _stand_in(name) for name in names if name not in sys.modules
+    }
     sys.modules.update(hidden)  # type: ignore[arg-type]
     try:
-        import msgspec  # noqa: F401
+        import msgspec
+    except Exception:  # a release that wants more of them: what is wrong shows below
+        for name in [name for name in sys.modules if name.partition(".")[0] == "msgspec"]:
+            del sys.modules[name]
+        msgspec = None  # type: ignore[assignment]
     finally:
-        del sys.modules["typing_extensions"]
+        for name, stand_in in hidden.items():
+            if sys.modules.get(name, stand_in) is stand_in:
+                sys.modules.pop(name, None)
+    if msgspec is None:
+        import msgspec  # type: ignore[unreachable]
+    elif "msgspec.inspect" in hidden:
+        vars(msgspec).pop("inspect", None)
+
+
+def _stand_in(module: str) -> object:
+    """In the place of a module while msgspec is imported. What is taken of it is, when called, the real one's."""
+
+    def take(name: str) -> object:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def real(_: object, *values: object, **named: object) -> object:
+            __import__(module)
+            return getattr(sys.modules[module], name)(*values, **named)
+
+        return type(name, (), {"__new__": real, "unknown": None})  # of uuid.SafeUUID the member is taken too
+
+    made = type(sys)(module)
+    made.__getattr__ = take  # type: ignore[method-assign]
+    return made
 
 
 def not_from_here() -> None:
