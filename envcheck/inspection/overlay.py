@@ -9,7 +9,7 @@ import errno
 import os
 from collections.abc import Callable, Collection
 
-from envcheck.binaries.elf import DT_NEEDED, ElfError, ElfFile
+from envcheck.binaries.elf import DT_NEEDED, DT_VERDEF, ElfError, ElfFile
 from envcheck.binaries.files import Facts, Files, Needs
 from envcheck.binaries.source import BinaryError, Source
 from envcheck.inspection.model import Library
@@ -127,15 +127,21 @@ class WheelFiles(Files):
 
     def versions(self, path: str) -> tuple[Needs, frozenset[str] | None]:
         member = self.members.get(self.path(path))
-        if member is not None:
-            try:
-                if self.opener is None or self.opener(member).size > MOST_UNPACKED:
-                    return {}, None
-            except (OSError, BinaryError, KeyError):
-                return {}, None
-        try:
+        if member is None:
             return super().versions(path)
-        except BinaryError:
+        if path not in self._versions:
+            self._versions[path] = self._versions_of(member)
+        return self._versions[path]
+
+    def _versions_of(self, member: str) -> tuple[Needs, frozenset[str] | None]:
+        try:
+            source = self.opener(member) if self.opener is not None else None
+            if source is None or source.size > MOST_UNPACKED:
+                return {}, None
+            file = ElfFile(source)
+            defined = frozenset([*file.version_definitions, file.soname or ""]) if file.value(DT_VERDEF) else None
+            return file.version_needs, defined
+        except (OSError, BinaryError, ElfError, KeyError):
             return {}, None
 
     def _is_hidden(self, path: str) -> bool:

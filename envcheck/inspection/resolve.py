@@ -93,6 +93,10 @@ class _Context:
         ways = self.search.ways.get(library.path, []) if self.search else []
         if packages:
             return self._of_package(name, packages, ways)
+        if library.format == "pe":
+            from envcheck.inspection.resolve_foreign import expected_of_windows
+
+            return expected_of_windows(name)
         if library.format != "elf":
             return Need(name=name, where="system")
         if expected_of_system(last):

@@ -77,8 +77,7 @@ def _of_import(one: Import, path: str, brought: Brought) -> Need:
 
     by = "" if one.by == path else one.by
     if one.where == "redistributable":
-        problem = "not among these files; System32 is not here to be looked into"
-        return Need(name=one.name, where="package", package=REDISTRIBUTABLE, problem=problem, by=by)
+        return Need(name=one.name, where="system", problem=f"of the {REDISTRIBUTABLE}", by=by)
     if one.where in ("file", "loaded") and not one.problem:
         return Need(name=one.name, where="file", path=one.path, by=by)
     if one.where in ("system", "api-set", "python", "driver") and not one.problem:
@@ -86,6 +85,15 @@ def _of_import(one: Import, path: str, brought: Brought) -> Need:
         return Need(name=one.name, where=where, path=one.path, by=by)
     kind, package = brought(one.name)
     return Need(name=one.name, where=kind or "missing", path=one.path, package=package, problem=one.problem, by=by)
+
+
+def expected_of_windows(name: str) -> Need:
+    """A DLL that a wheel's file needs and that neither the wheel nor a package brings."""
+    from envcheck.binaries.windows_dlls import CPYTHON, REDISTRIBUTABLE, is_runtime
+
+    if name.lower() in CPYTHON:
+        return Need(name=name, where="python")
+    return Need(name=name, where="system", problem=f"of the {REDISTRIBUTABLE}" if is_runtime(name) else "")
 
 
 def _dylib(library: Library, path: str, brought: Brought) -> list[Need]:
@@ -123,7 +131,7 @@ def _of_dylib(one: Dylib, by: str, whole: bool, brought: Brought) -> Need:
         return Need(name=one.name, where="system", problem="it may be missing, and is not found", by=by)
     outside = one.name.startswith("/") or "@executable_path" in one.name or one.absolute
     if outside and not whole:
-        return Need(name=one.name, where="system", problem="the disk that it would lie on is not here", by=by)
+        return Need(name=one.name, where="unknown", problem="the disk that it would lie on is not here", by=by)
     kind, package = brought(one.name.rpartition("/")[2])
     return Need(name=one.name, where=kind or "missing", package=package, problem=one.problem, by=by)
 

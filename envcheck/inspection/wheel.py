@@ -148,16 +148,16 @@ def expand(parts: list[str]) -> list[str]:
 
 
 def is_compiled(name: str) -> bool:
-    """By the name: ``libx.so``, ``libx.so.1.2``, ``x.pyd``.
+    """By the name: ``libx.so``, ``libx.so.1.2``, ``libssl.so.1.1.1k``, ``x.pyd``.
 
-    >>> is_compiled("a/libcudnn.so.9"), is_compiled("a/x.so.txt"), is_compiled("a/b.abi3.so")
+    >>> is_compiled("a/libcudnn.so.9"), is_compiled("a/x.so.txt"), is_compiled("a/libssl-81259c47.so.1.1.1k")
     (True, False, True)
     """
     last = name.rpartition("/")[2].lower()
     if last.endswith(SUFFIXES):
         return True
     _, so, tail = last.rpartition(".so.")
-    return bool(so) and tail.replace(".", "").isdigit()
+    return bool(so) and all(part[:1].isdigit() and part.isalnum() for part in tail.split("."))
 
 
 class WheelHost(Host):

@@ -80,10 +80,12 @@ def test_exit_codes(wheel: Path, capsys: Any, arguments: list[str], code: int) -
     assert main(["inspect", wheel.name, *arguments]) == code, capsys.readouterr()
 
 
-def test_a_machine_is_for_wheels(wheel: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_machine_is_for_wheels_and_libraries(wheel: Path, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "x.so").write_bytes(KERNELS["kernels/lib/libkernels.so"])
-    assert main(["inspect", "x.so", "--machine", "a100.json"]) == 2
-    assert "only wheels are judged" in capsys.readouterr().err
+    assert main(["inspect", "x.so", "--machine", "a100.json"]) == 0
+    assert "it can't be told: libcublas.so.12" in capsys.readouterr().out
+    assert main(["inspect", "msgspec", "--machine", "a100.json"]) == 2
+    assert "wheels and libraries are judged on a machine" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path, capsys: Any) -> None:
