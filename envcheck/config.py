@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from envcheck.api import Source
     from envcheck.core.report import Report
+    from envcheck.probes.smoke_options import SmokeOptions
 
 FAIL_ON = ("error", "warning", "info", "never")
 """The least severity that makes a run fail; ``never``: none does."""
@@ -50,6 +51,7 @@ class Settings:
         "imports",
         "matrix_path",
         "select",
+        "smoke",
         "strict",
         "timeout",
     )
@@ -67,9 +69,11 @@ class Settings:
         assume: Mapping[str, tuple[str, ...]] | None = None,
         file: str = "",
         assumed_by: str = "",
+        smoke: bool | SmokeOptions = False,
     ) -> None:
         """``select``: rules to run, all when empty; ``ignore``: rules whose findings are set aside, and why;
-        ``timeout``: seconds, None for the usual time; ``imports``: whether to test imports; ``assume``: facts in place
+        ``timeout``: seconds, None for the usual time; ``imports``: whether to test imports; ``smoke``: whether to run
+        the smoke tests, and which; ``assume``: facts in place
         of those found; ``file``: where the settings were read; ``assumed_by``: who states what is assumed.
         """
         self.select = select
@@ -80,6 +84,7 @@ class Settings:
         self.timeout = timeout
         self.declare = declare
         self.imports = imports
+        self.smoke = smoke
         self.assume: Mapping[str, tuple[str, ...]] = assume or {}
         self.assumed_by = assumed_by
         self.file = file
@@ -152,6 +157,7 @@ KEYS: dict[str, tuple[str, str, Callable[[Any], Any]]] = {
     "matrix-path": ("path, or list of paths", "TOML files with table rows of your own, from this folder.", _texts),
     "timeout": ("number", "Seconds for looking at this machine (default: 20).", _seconds),
     "import": ("true or false", "Import each installed framework, in a process of its own (default: false).", _flag),
+    "smoke": ("true or false", "Run the smoke tests (default: false).", _flag),
     "assume": (
         "table",
         "Facts in place of those that are found, as for --assume: `driver`, `cuda`, `gpu` ...",
@@ -279,7 +285,8 @@ def judge(
     """
     from envcheck import api
 
-    imports = settings.imports and all(source is None or source == "here" for source in (stack, machine))
+    here = all(source is None or source == "here" for source in (stack, machine))
+    imports, smoke = settings.imports and here, settings.smoke if here else False
     matrix = None
     if settings.matrix_path:
         from envcheck.matrix import Matrix
@@ -293,17 +300,18 @@ def judge(
 
             matrix = Matrix.load()
         found = api.combine(
-            api.resolve(stack, imports=imports, timeout=settings.timeout, progress=progress),
+            api.resolve(stack, imports=imports, smoke=smoke, timeout=settings.timeout, progress=progress),
             api.resolve(machine, timeout=settings.timeout, progress=progress) if machine != stack else None,
         )
         stack = machine = assume(found, settings.assume, matrix, settings.assumed_by or "assume")
-        imports = False
+        imports = smoke = False
     report = api.check(
         stack=stack,
         machine=machine,
         select=settings.select,
         ignore=settings.ignore,
         imports=imports,
+        smoke=smoke,
         matrix=matrix,
         timeout=settings.timeout,
         progress=progress,

@@ -16,7 +16,8 @@ what it lacks both count: on a machine without a GPU, `sm>=8.0` lacks `gpu`.
 
 The fixture `envcheck_snapshot` is this machine and stack. `--envcheck-snapshot FILE` takes them from a snapshot or a
 facts file instead, to see what a run would do elsewhere. `--envcheck-import` imports each installed framework, in a
-process of its own, before the rules judge.
+process of its own, before the rules judge; `--envcheck-smoke` runs small inferences on each framework and device, as
+`envcheck smoke` does. Both imply `--envcheck`.
 
 Nothing of envcheck is imported, and nothing is looked at, before one of these is used.
 """
@@ -64,7 +65,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--envcheck-import",
         action="store_true",
-        help="Import each installed framework, in a process of its own, and judge what happens.",
+        help="Import each installed framework, in a process of its own, and judge what happens. Implies --envcheck.",
+    )
+    group.addoption(
+        "--envcheck-smoke",
+        action="store_true",
+        help="Run small inferences on each framework and device, each in a process of its own, and judge what happens. "
+        "Implies --envcheck.",
     )
     parser.addini("envcheck_declare", "What this job has, as for --envcheck-declare.", type="args", default=[])
     parser.addini("envcheck_strict", "As --envcheck-strict.", type="bool", default=False)
@@ -74,6 +81,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
     state = State(config)
     config.stash[STATE] = state
+    if config.option.envcheck_import or config.option.envcheck_smoke:
+        config.option.envcheck = True
     if config.option.envcheck or config.option.envcheck_declare or config.option.envcheck_snapshot:
         state.prepare()
 
@@ -130,8 +139,9 @@ class State:
 
             settings, source = self.settings(), self.config.option.envcheck_snapshot
             imports = not source and (self.config.option.envcheck_import or settings.imports)
+            smoke = not source and (self.config.option.envcheck_smoke or settings.smoke)
             try:
-                found = api.resolve(source, imports=imports, timeout=settings.timeout)
+                found = api.resolve(source, imports=imports, smoke=smoke, timeout=settings.timeout)
             except SnapshotError as error:
                 raise pytest.UsageError(f"--envcheck-snapshot: {error}") from None
             self._snapshot = self.assumed(found)

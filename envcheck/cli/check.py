@@ -45,6 +45,8 @@ def run(values: Mapping[str, Any]) -> int:
         raise UsageError(
             "--import tests this Python environment on this machine, not a STACK or MACHINE from elsewhere"
         )
+    if values["smoke"] and not {stack, machine} <= {None, "here"}:
+        raise UsageError("--smoke runs this Python environment on this machine, not a STACK or MACHINE from elsewhere")
     settings = settings_of(values)
     if "here" in (stack or "here", machine or "here"):
         from envcheck.cli.progress import Progress
@@ -77,6 +79,8 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
         given["matrix_path"] = values["matrix_path"]
     if values["import"]:
         given["imports"] = True
+    if values["smoke"]:
+        given["smoke"] = True
     if values["assume"]:
         from envcheck.assume import parse
 

@@ -17,6 +17,7 @@ EXPECTED = (
     ("config", "ConfigError"),
     ("core.snapshot", "SnapshotError"),
     ("inspection.subject", "InspectError"),
+    ("probes.smoke_options", "SmokeError"),
     ("matrix.model", "MatrixError"),
     ("matrix.model", "QueryError"),
 )

@@ -67,7 +67,7 @@ def run(subject: str, values: dict[str, Any]) -> int:
     from envcheck.inspection.judge import judge_there
     from envcheck.matrix import Matrix
 
-    settings = settings_of({"select": (), "import": False, **values})
+    settings = settings_of({"select": (), "import": False, "smoke": False, **values})
     matrix = Matrix.load(settings.matrix_path)
     machine = values["machine"]
     with Progress() as progress:

@@ -87,6 +87,18 @@ IMPORT = Option(
     "default of --timeout is 120.",
     "switch",
 )
+SMOKE = Option(
+    "--smoke",
+    "Run small inferences on each framework and device that is here (see `envcheck smoke`). Then the default of "
+    "--timeout is 300.",
+    "switch",
+)
+SMOKE_TIMEOUT = Option(
+    "--timeout",
+    "Give up after so many seconds; what has not come to its end by then is reported as hanging. [default: 300]",
+    "seconds",
+    metavar="SECONDS",
+)
 ASSUME = Option(
     "--assume",
     "Judge with this fact in place of what is found: driver=535.104.05, cuda=12.2, gpu='Tesla T4' (again for a second "
@@ -131,6 +143,7 @@ CHECK = (
         metavar="FILE",
     ),
     IMPORT,
+    SMOKE,
     ASSUME,
     TIMEOUT,
     Option("--no-config", "Do not read envcheck.toml or pyproject.toml.", "switch"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from envcheck.cli.options import IMPORT, TIMEOUT
+from envcheck.cli.options import IMPORT, SMOKE, TIMEOUT
 
 if TYPE_CHECKING:
     import click
@@ -26,12 +26,13 @@ def command() -> click.Command:
     )
 
     def callback(**values: Any) -> int:
-        return run(values["output"], values["timeout"], values["import"])
+        return run(values["output"], values["timeout"], values["import"], values["smoke"])
 
-    return click.Command("snapshot", help=HELP, params=[output, IMPORT.click(), TIMEOUT.click()], callback=callback)
+    params: list[click.Parameter] = [output, *(option.click() for option in (IMPORT, SMOKE, TIMEOUT))]
+    return click.Command("snapshot", help=HELP, params=params, callback=callback)
 
 
-def run(output: str, timeout: float | None, imports: bool = False) -> int:
+def run(output: str, timeout: float | None, imports: bool = False, smoke: bool = False) -> int:
     """Raises UsageError and OutputError."""
     from envcheck import api
     from envcheck.cli.check import seconds
@@ -40,7 +41,7 @@ def run(output: str, timeout: float | None, imports: bool = False) -> int:
 
     limit = None if timeout is None else seconds(timeout)
     with Progress() as progress:
-        found = api.snapshot(imports=imports, timeout=limit, progress=progress, gpu_code=True)
+        found = api.snapshot(imports=imports, smoke=smoke, timeout=limit, progress=progress, gpu_code=True)
     text = found.to_json() + "\n"
     if output == "-":
         from envcheck.render.json import escape

@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from envcheck.core.snapshot import SmokeTest
+from envcheck.core.snapshot import SmokeTest, known
 from envcheck.probes.host import Host, Ran
 from envcheck.probes.log import Log
 from envcheck.probes.smoke_options import BUDGET_MIB, SmokeOptions
-from envcheck.smoke_tests import BACKENDS, GROUP, ON_DEVICE
+from envcheck.smoke_tests import BACKENDS, GROUP, ON_DEVICE, asked_for
 
 EACH = 180.0
 """Seconds for one child: a first start from a network disk, with kernels compiled for a new GPU, takes minutes."""
@@ -67,7 +67,20 @@ def probe(host: Host, log: Log) -> list[SmokeTest]:
     for name in options.backends:
         if name not in found:
             found[name] = [untested(name, "it is not installed")]
-    return [test for tests in list(found.values()) for test in list(tests)]
+    results = [test for tests in list(found.values()) for test in list(tests)]
+    return [*results, *not_there(options.devices, results)] if options.devices and found else results
+
+
+def not_there(words: list[str], tests: list[SmokeTest]) -> list[SmokeTest]:
+    """For each device that was asked for and that no framework has, a test that failed; the others are left alone."""
+    missing = []
+    for word in words:
+        if not any(test.device and asked_for(test.device, test.kind, known(test.gpu), [word]) for test in tests):
+            names = " and ".join(dict.fromkeys(test.backend for test in tests))
+            error = f"no framework here offers this device ({names})"
+            missing.append(SmokeTest(backend=tests[0].backend, device=word, kind=word.partition(":")[0],
+                                     outcome="failed", stage="device", error=error))  # fmt: skip
+    return missing
 
 
 def untested(backend: str, why: str) -> SmokeTest:

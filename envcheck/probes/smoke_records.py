@@ -43,6 +43,8 @@ def read(backend: str, answer: Any, had: list[str]) -> tuple[list[SmokeTest], bo
         left = []
     if not tests:
         why = reading.skipped or "it told of no device"
+        if reading.offered:
+            why = f"none of its devices was asked for: {', '.join(reading.offered)}"
         tests = [SmokeTest(backend=backend, outcome="untested", error=why, said=lines.get("", []))]
     return tests, bool(left)
 
@@ -61,6 +63,8 @@ class _Reading:
         """The step, and its device, that began and has not ended."""
         self.done = self.again = False
         self.skipped = ""
+        self.offered: list[str] = []
+        """All devices that it has."""
 
     def take(self, record: dict[str, Any]) -> None:
         if "begin" in record:
@@ -71,6 +75,7 @@ class _Reading:
             self.says = {str(name)[:80]: _text(value) for name, value in record["says"].items()}
         elif isinstance(record.get("devices"), list):
             self.devices = {_text(one.get("id")): one for one in record["devices"] if isinstance(one, dict)}
+            self.offered = _texts(record.get("all"))
         elif record.get("again"):
             self.again = True
         elif record.get("done"):

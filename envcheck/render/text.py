@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from envcheck.core.report import Evidence, Finding, Fix, Outcome, Report
+from envcheck.core.snapshot import SmokeTest
 from envcheck.render import IGNORED_BY
 from envcheck.render.summary import assumed_words, counts, machine_words, not_checked, stack_words, verdict_words
 from envcheck.render.terminal import Paint, clamp, clean, columns, encodable, join, marks, wants_color, wrap
@@ -26,6 +27,7 @@ _COLORS = {
     "inconclusive": "yellow",
     "ok": "green",
 }
+_MARK_COLORS = {"ok": "green", "error": "red"}
 _VERDICT_MARKS = {"problem": "error", "inconclusive": "unknown", "ok": "ok"}
 
 
@@ -51,6 +53,8 @@ def render_text(
     page.verdict(report)
     for finding in report.findings:
         page.finding(finding)
+    if report.snapshot.smoke:
+        page.smoke(report.snapshot.smoke)
     page.open_questions(report.outcomes)
     page.crashes(report.outcomes)
     page.ignored(report.ignored)
@@ -175,6 +179,19 @@ class Page:
             reasons = [clean(item.fact) for item in finding.evidence if item.source == IGNORED_BY]
             self.say(f"{finding.severity} {finding.rule}: {finding.message}", "  - ")
             self.say(join(reasons) or "no reason is given", "    reason: ")
+
+    def smoke(self, tests: list[SmokeTest]) -> None:
+        from envcheck.render.smoke import details, mark_of, sentence, subject
+
+        self.lines.append("")
+        self.lines.append(self.paint("smoke tests:", "bold"))
+        for test in tests:
+            mark = mark_of(test)
+            head = f"  {self.paint(self.marks[mark], _MARK_COLORS.get(mark, 'yellow'))} "
+            self.say(f"{subject(test)}: {sentence(test)}", head, "    ")
+            if self.verbose:
+                for line in details(test):
+                    self.say(line, "      - ")
 
     def notes(self, report: Report) -> None:
         """Parts of a facts file that were not understood: a mistyped key must not pass for an unknown fact."""

@@ -26,5 +26,16 @@ DTYPES = ("float32", "tf32", "float16", "bfloat16", "float8_e4m3", "int8")
 GROUP = "envcheck.smoke_backends"
 """Entry points of this group add backends: ``name = "package.module"``, a module like those in ``backends``."""
 
+
+def asked_for(device: str, kind: str, number: int | None, words: list[str]) -> bool:
+    """Whether a device is meant by one of the words: its id, its kind (``cuda``), both with its number (``cuda:1``), or
+    ``gpu`` for everything but the CPU. No word means every device.
+    """
+    names = {device, kind, f"{kind}:{number or 0}"}
+    if kind != "cpu":
+        names.add("gpu")
+    return not words or not names.isdisjoint(words)
+
+
 ON_DEVICE = "envcheck smoke test on "
 """Begins a line on stderr: what follows was written while a device had its turn."""

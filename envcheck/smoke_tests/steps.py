@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from envcheck.probes.import_child import chain
-from envcheck.smoke_tests import ON_DEVICE, OPERATIONS
+from envcheck.smoke_tests import ON_DEVICE, OPERATIONS, asked_for
 from envcheck.smoke_tests.backends import Answer, Backend, Device, Missing, Unsupported, Worker
 
 T = TypeVar("T")
@@ -89,8 +89,8 @@ def run(request: dict[str, Any], tell: Teller) -> None:
         devices = tell.step("devices", backend.devices)
     except (Failed, Missing, Unsupported):
         return
-    wanted = [device for device in devices if asked_for(device, request.get("only") or [])]
-    tell({"devices": [{**device._asdict()} for device in wanted]})
+    wanted = [one for one in devices if asked_for(one.id, one.kind, one.gpu, request.get("only") or [])]
+    tell({"devices": [device._asdict() for device in wanted], "all": [device.id for device in devices]})
     for device in wanted:
         if device.id in request.get("skip", ()):
             continue
@@ -104,13 +104,6 @@ def run(request: dict[str, Any], tell: Teller) -> None:
             # What went wrong on a GPU can spoil everything that this process does on it later.
             tell({"again": True})
             return
-
-
-def asked_for(device: Device, only: list[str]) -> bool:
-    """Whether one of the words is the device's id or its kind; ``gpu`` is everything that is not a CPU."""
-    return not only or any(
-        word in (device.id, device.kind) or (word == "gpu" and device.kind != "cpu") for word in only
-    )
 
 
 def on_device(backend: Backend, device: Device, request: dict[str, Any], tell: Teller) -> bool:
