@@ -114,7 +114,8 @@ def _hash(
 def _claims(found: InstalledFiles, changes: dict[str, ChangedFile], name: str, folder: str, mine: set[str]) -> None:
     """Other distributions of the folder that list the same files, and whether what is there is theirs."""
     for other, record in _others(folder, name):
-        shared = mine & record.keys()
+        # An empty __init__.py of a folder that many share is all the same to all of them.
+        shared = {path for path in mine & record.keys() if record[path].size != "0"}
         if not shared:
             continue
         found.shared[other] = len(shared)

@@ -180,7 +180,7 @@ class InstalledFiles(Struct, kw_only=True):
     """Files in the list. Those that installers write themselves, scripts and compiled bytecode are left out."""
     changed: list[ChangedFile] = field(default_factory=list)
     shared: dict[str, int] = field(default_factory=dict)
-    """Other distributions that list some of these files too -> how many."""
+    """Other distributions that list some of these files too (empty ones aside) -> how many."""
     hashed: int = 0
     """Files whose content was compared."""
     not_hashed: int = 0

@@ -47,8 +47,8 @@ def test_as_installed(tmp_path: Path) -> None:
 
 def test_missing_changed_and_overwritten(tmp_path: Path) -> None:
     names = ("gone.py", "longer.py", "other.py", "taken.so", "size.so")
-    record = install(tmp_path, "one", {f"m/{name}": b"1234" for name in names})
-    install(tmp_path, "two", {"m/taken.so": b"4321", "m/size.so": b"54321", "n.py": b""})
+    record = install(tmp_path, "one", {**{f"m/{name}": b"1234" for name in names}, "m/__init__.py": b""})
+    install(tmp_path, "two", {"m/taken.so": b"4321", "m/size.so": b"54321", "n.py": b"", "m/__init__.py": b""})
     (tmp_path / "m/gone.py").unlink()
     (tmp_path / "m/longer.py").write_bytes(b"12345")
     (tmp_path / "m/other.py").write_bytes(b"abcd")
@@ -66,7 +66,7 @@ def test_missing_changed_and_overwritten(tmp_path: Path) -> None:
     assert "missing: m/gone.py" in text
     assert "changed in size: m/size.so, 5 bytes, not 4, the file of two is there" in text
     assert "two lists 2 of these files too" in text
-    assert "0 of 5 files have the content that was installed" in text
+    assert "1 of 6 files have the content that was installed" in text
 
 
 def test_the_time_limit_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
