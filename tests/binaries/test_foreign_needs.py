@@ -12,6 +12,7 @@ from made_macho import dylib
 from made_pe import dll
 
 from envcheck.inspection.model import Need
+from envcheck.inspection.resolve_foreign import expected_of_windows
 from envcheck.inspection.subject import inspect
 from envcheck.matrix import Matrix
 
@@ -40,13 +41,13 @@ def test_an_extension_of_windows(tmp_path: Path, matrix: Matrix) -> None:
     })  # fmt: skip
     found = needs(site / "pkg/_C.cp312-win_amd64.pyd", matrix)
     assert {name: need.where for name, need in found.items()} == {
-        "python312.dll": "python", "KERNEL32.dll": "system", "MSVCP140.dll": "package", "a.dll": "file",
+        "python312.dll": "python", "KERNEL32.dll": "system", "MSVCP140.dll": "system", "a.dll": "file",
         "nvcuda.dll": "driver", "cudart64_12.dll": "missing", "deep.dll": "missing", "Later.dll": "system",
         "SHELL32.dll": "system",
     }  # fmt: skip
     assert found["a.dll"].path == str(site / "pkg/A.dll")
     assert found["deep.dll"].by == str(site / "pkg/A.dll")
-    assert found["MSVCP140.dll"].package == "Microsoft Visual C++ Redistributable"
+    assert found["MSVCP140.dll"].problem == "of the Microsoft Visual C++ Redistributable"
     assert found["cudart64_12.dll"].package.startswith("nvidia-cuda-runtime")
     assert "first called" in found["Later.dll"].problem
 
@@ -81,8 +82,8 @@ def test_an_extension_of_macos(tmp_path: Path, matrix: Matrix) -> None:
                        "pkg/.dylibs/libomp.dylib": dylib(("@loader_path/deep.dylib",))})  # fmt: skip
     found = needs(tmp_path / "pkg/sub/_x.so", matrix)
     assert {name.rpartition("/")[2]: need.where for name, need in found.items()} == {
-        "libSystem.B.dylib": "system", "libomp.dylib": "file", "gone.dylib": "missing", "libx.dylib": "system",
-        "liby.dylib": "system", "w.dylib": "system", "deep.dylib": "missing",
+        "libSystem.B.dylib": "system", "libomp.dylib": "file", "gone.dylib": "missing", "libx.dylib": "unknown",
+        "liby.dylib": "unknown", "w.dylib": "system", "deep.dylib": "missing",
     }  # fmt: skip
     assert found["@loader_path/../.dylibs/libomp.dylib"].path == str(tmp_path / "pkg/.dylibs/libomp.dylib")
     assert "not here" in found["/opt/homebrew/lib/libx.dylib"].problem
@@ -98,3 +99,10 @@ def test_damaged_ones_say_so(tmp_path: Path, matrix: Matrix) -> None:
     path = tmp_path / "x.dll"
     path.write_bytes(dll(("a.dll",))[:900])
     assert inspect(str(path), matrix).libraries[0].problem
+
+
+def test_dlls_that_a_wheel_expects() -> None:
+    places = {name: expected_of_windows(name) for name in ("VCRUNTIME140.dll", "MSVCP140_1.dll", "KERNEL32.dll")}
+    assert [(need.where, need.problem) for need in places.values()] == [
+        ("python", ""), ("system", "of the Microsoft Visual C++ Redistributable"), ("system", ""),
+    ]  # fmt: skip
