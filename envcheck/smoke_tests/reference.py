@@ -297,6 +297,7 @@ def _compare(
         return Compared("wrong", None, tolerance, "the output is not made of numbers")
     if len(out) != len(right):
         return Compared("shape", None, tolerance, f"the output has {len(out)} values, not {len(right)}")
+    only_zeros = not any(out)
     if not (all(map(isfinite, out)) and all(map(isfinite, right))):
         for index, (value, other) in enumerate(zip(out, right, strict=True)):
             same = value == other or (value != value and other != other)
@@ -304,9 +305,12 @@ def _compare(
                 odd = len(out) - sum(map(isfinite, out))
                 where = f"{value} at {_place(index, shape)} where {other:g} is expected"
                 return Compared("nan", None, tolerance, f"{odd} of {len(out)} values are NaN or infinite: {where}")
-        pairs = [(value, other) for value, other in zip(out, right, strict=True) if isfinite(value) and isfinite(other)]
-        out, right = array("d", [pair[0] for pair in pairs]), array("d", [pair[1] for pair in pairs])
-        shape = (len(out),)
+        # Where both are the same infinity or NaN there is no error.
+        out, right = array("d", out), array("d", right)
+        for index, value in enumerate(out):
+            if not isfinite(value):
+                out[index] = right[index] = 0.0
+        only_zeros = False
     errors = array("d", map(abs, map(sub, out, right)))
     largest = max(map(abs, right), default=0.0)
     worst = max(errors, default=0.0)
@@ -317,7 +321,7 @@ def _compare(
     outside = sum(not off <= atol + rtol * abs(other) for off, other in zip(errors, right, strict=True))
     if not outside:
         return Compared("ok", error, tolerance, measured)
-    if not any(out):
+    if only_zeros:
         return Compared("zeros", error, tolerance, f"all {len(out)} values are 0, up to {largest:.4g} is expected")
     index = errors.index(worst)
     where = f"{out[index]:.6g} at {_place(index, shape)} where {right[index]:.6g} is expected"
