@@ -18,7 +18,7 @@ from typing import Any
 _DIGITS = "0123456789"
 _INFINITE = float("inf")
 _STAGES = {"a": 0, "b": 1, "rc": 2}
-_OPERATORS = ("===", "~=", "==", "!=", ">=", "<=", ">", "<")
+_OPERATORS = ("~=", "==", "!=", ">=", "<=")
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -190,11 +190,14 @@ def _parse_plain(text: str) -> _Version | None:
     if not text.isascii():
         return None
     head, plus, label = text.removeprefix("v").partition("+")
+    parts = head.split(".")
+    if not plus and all(map(str.isdigit, parts)) and len(max(parts, key=len)) <= 18:
+        return _Version(0, tuple(map(int, parts)), None, None, None, ())
     release: list[int] = []
     pre: tuple[int, int] | None = None
     post: int | None = None
     dev: int | None = None
-    for part in head.split("."):
+    for part in parts:
         core = part.rstrip(_DIGITS)
         number = part[len(core) :]
         if not number or len(number) > 18 or dev is not None:
@@ -292,7 +295,11 @@ def _clauses(specifier: str) -> tuple[tuple[str, str], ...]:
         clause = part.strip()
         if not clause:
             continue
-        operator = next((one for one in _OPERATORS if clause.startswith(one)), "")
+        operator = clause[:2]
+        if operator not in _OPERATORS:
+            operator = clause[:1] if clause[:1] in "<>" else ""
+        elif clause[:3] == "===":
+            operator = "==="
         text = clause[len(operator) :].strip()
         if not operator or not _clause_is_plain(operator, text):
             from packaging.specifiers import Specifier
