@@ -47,6 +47,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    _Recipe = tuple[str, tuple[int, ...], str, int]  # name, shape, kind of values, power of two to divide by
+
 DATA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data")
 OPERATIONS = ("matmul", "convolution", "cnn", "transformer", "matmul-fp8", "matmul-int8")
 SHAPES: dict[str, tuple[int, ...]] = {
@@ -135,7 +137,6 @@ _KINDS: dict[str, Iterable[int]] = {
 }
 # Chosen among a few hundred as those with which the least visible mistake (a lost row, a transposed weight) is largest.
 _SEEDS = {"matmul": 48, "convolution": 22, "cnn": 10, "transformer": 16, "matmul-fp8": 11, "matmul-int8": 25}
-_Recipe = tuple[str, tuple[int, ...], str, int]
 _RECIPES: dict[str, tuple[_Recipe, ...]] = {
     "matmul": (("a", (64, 96), "signed", 6), ("b", (96, 48), "signed", 10)),
     "convolution": (
@@ -192,8 +193,10 @@ def _known(operation: str) -> str:
 
 def inputs(operation: str) -> dict[str, Tensor]:
     """The inputs and weights of an operation by name, the activation first. Raises ValueError for an unknown one."""
-    # getrandbits of an integer seed is the same on every version and platform of Python.
-    random = Random(_SEEDS[_known(operation)])
+    # getrandbits of an integer seed is the same on every version and platform of Python. Not Random(seed): before
+    # Python 3.9 that class takes the hash of the tuple of its arguments.
+    random = Random()
+    random.seed(_SEEDS[_known(operation)])
     tensors = {}
     for name, shape, kind, power in _RECIPES[operation]:
         count = size(shape)
@@ -299,7 +302,8 @@ def _compare(
         return Compared("shape", None, tolerance, f"the output has {len(out)} values, not {len(right)}")
     only_zeros = not any(out)
     if not (all(map(isfinite, out)) and all(map(isfinite, right))):
-        for index, (value, other) in enumerate(zip(out, right, strict=True)):
+        for index, value in enumerate(out):
+            other = right[index]
             same = value == other or (value != value and other != other)
             if not same and not (isfinite(value) and isfinite(other)):
                 odd = len(out) - sum(map(isfinite, out))
@@ -318,7 +322,7 @@ def _compare(
     unit = "of the largest value" if largest else "where all must be 0"
     allowed = f"{tolerance:.2g} allowed" if not rtol else f"rtol {rtol:g} and atol {atol:g} allowed"
     measured = f"max error {error:.2g} {unit}, {allowed}"
-    outside = sum(not off <= atol + rtol * abs(other) for off, other in zip(errors, right, strict=True))
+    outside = sum(not off <= atol + rtol * abs(right[index]) for index, off in enumerate(errors))
     if not outside:
         return Compared("ok", error, tolerance, measured)
     if only_zeros:
