@@ -157,8 +157,9 @@ def _state(made: Snapshot, key: str, values: tuple[str, ...], by: str, matrix: M
     replaced = {fact, "driver.cuda"} if key == "driver" else {fact}
     made.assumed = [*(one for one in made.assumed if one.fact not in replaced), Assumption(fact, value, by)]
     made.probes.append(ProbeRun("assume", "ok", f"{fact} {value}" + (f" in place of {before}" if before else ""), by))
+    made.smoke = []  # they were made with what is here
     if key in ("glibc", "distro", "cpu", "python"):
-        made.stack.imports = []  # they were made with what is here
+        made.stack.imports = []
 
 
 def _version(value: str, key: str, by: str) -> str:

@@ -90,13 +90,18 @@ def untested(backend: str, why: str) -> SmokeTest:
 
 def backend_tests(host: Host, log: Log, name: str, module: str, request: str) -> Iterator[SmokeTest]:
     """The tests of one framework, with as many children as it takes."""
+    import json
+
     from envcheck.probes.smoke_records import read
 
     had: list[str] = []
+    asked = json.loads(request).get("only", [])
     for _ in range(MOST_STARTS):
         with log.attempt("smoke", name) as attempt:
             answer = host.query("smoke", name, module, request, *had)
             tests, left = read(name, answer, had)
+            for test in tests:
+                test.asked = list(asked)
             bad = [test for test in tests if test.outcome not in ("ok", "untested")]
             if bad:
                 attempt.failed(f"{bad[0].device or name}: {bad[0].outcome}", "failed")

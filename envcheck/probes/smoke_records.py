@@ -45,7 +45,9 @@ def read(backend: str, answer: Any, had: list[str]) -> tuple[list[SmokeTest], bo
         why = reading.skipped or "it told of no device"
         if reading.offered:
             why = f"none of its devices was asked for: {', '.join(reading.offered)}"
-        tests = [SmokeTest(backend=backend, outcome="untested", error=why, said=lines.get("", []))]
+        # With the steps that it went through: it was tried, and has nothing to test.
+        tests = [SmokeTest(backend=backend, outcome="untested", error=why, stages=reading.common)]
+        tests[0].said = lines.get("", [])
     return tests, bool(left)
 
 

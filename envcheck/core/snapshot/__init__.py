@@ -477,6 +477,8 @@ class SmokeTest(_Part):
     """The device that was asked for: ``cpu``, ``cuda:0``, ``CUDAExecutionProvider``; empty: none was reached."""
     kind: str = ""
     """``cpu``, ``cuda``, ``rocm``, ``xpu``, ``mps`` or another kind of device."""
+    asked: list[str] = field(default_factory=list)
+    """The devices that somebody named (``--device``); empty: all that are there."""
     gpu: Number = NOT_STATED
     """Index of the GPU as CUDA counts what is visible."""
     name: Text = NOT_STATED
