@@ -53,7 +53,7 @@ def examine(name: str, folder: str, record: str, installer: str, tell: Progress)
     for one in wanted:
         try:
             size = os.stat(one.full).st_size
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL in a damaged list
             changes[one.path] = ChangedFile(path=one.path, state="missing", size=one.size)
             continue
         if one.size is not None and size != one.size:

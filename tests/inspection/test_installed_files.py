@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
@@ -80,6 +81,15 @@ def test_an_unknown_algorithm_is_said(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1")
     found = examine(tmp_path, "tool", "a,rot13=1,1\na,\n,,,\n")
     assert (found.not_hashed, found.why) == (1, "hash algorithm 'rot13' is not known")
+
+
+def test_a_damaged_list(tmp_path: Path) -> None:
+    """A FIFO, a folder and a name with NUL in the place of files: neither a hang nor a crash."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    found = examine(tmp_path, "tool", f"pipe,{digest(b'')},0\nfolder,{digest(b'')},\na\0b,{digest(b'')},0\n")
+    assert {one.state for one in found.changed} == {"unreadable", "missing"}
+    assert len(found.changed) == 3
 
 
 def conda(prefix: Path, name: str, paths: list[dict[str, object]]) -> None:
