@@ -2,6 +2,8 @@
 
 Every fact is *known* (a value), :class:`Absent` (we looked and it is not there) or :class:`Unknown` (we could not
 look, and why). The last two are never merged: "no GPU" is an answer, "NVML did not reply" is not.
+
+All parts are in this one file because every check needs all of them, and each file more costs it 0.1 ms.
 """
 
 from __future__ import annotations
