@@ -225,6 +225,7 @@ def test_two_results_of_other_origin() -> None:
     assert compare_values([], [], 0.0).status == "ok"
     assert compare_values([1.0], [], 0.0).status == "shape"
     assert compare_values([0.0, math.inf], [1.0, math.inf], 0.0).status == "wrong"
+    assert compare_values([1.0], [5e-324], 0.0, 2.0)[:2] == ("ok", None)  # the quotient is beyond float64
     # A mask of -inf is right where the golden result has it too.
     assert compare_values([-math.inf, math.nan, 1.0], [-math.inf, math.nan, 1.0], 1e-3).status == "ok"
     assert compare_values([-math.inf, 1.0], [math.inf, 1.0], 1e-3).status == "nan"
