@@ -57,6 +57,7 @@ def test_everything(top: Path) -> None:
         "imports": True,
         "assume": {"driver": ("535.104.05",), "gpu": ("Tesla T4", "Tesla T4")},
         "assumed_by": "pyproject.toml",
+        "smoke": False,
     }
     assert load(str(top)).file == str(top / "pyproject.toml")
 

@@ -36,8 +36,11 @@ class Teller:
 
         os.write(self.channel, json.dumps(record).encode() + b"\n")
 
-    def step(self, name: str, work: Callable[[], T], device: str = "") -> T:
-        """Do the work between two records. Raises Failed when it raises; Missing and Unsupported pass."""
+    def step(self, name: str, work: Callable[[], T], device: str = "", *, quiet: bool = False) -> T:
+        """Do the work between two records. Raises Failed when it raises; Missing and Unsupported pass.
+
+        ``quiet``: that it went well need not be shown.
+        """
         self({"begin": name, "device": device})
         since = time.perf_counter()
         try:
@@ -51,12 +54,14 @@ class Teller:
         except BaseException as error:
             self._end(name, device, since, "failed", chain(error))
             raise Failed from None
-        self._end(name, device, since, "ok", [])
+        self._end(name, device, since, "ok", [], quiet)
         return result
 
-    def _end(self, name: str, device: str, since: float, status: str, errors: list[str]) -> None:
+    def _end(self, name: str, device: str, since: float, status: str, errors: list[str], quiet: bool = False) -> None:
         spent = round((time.perf_counter() - since) * 1000, 3)
         record: dict[str, Any] = {"end": name, "device": device, "status": status, "ms": spent, "rss": peak_mib()}
+        if quiet:
+            record["quiet"] = True
         if errors:
             record["errors"] = [error[:LONGEST] for error in errors]
         self(record)
@@ -81,12 +86,10 @@ def run(request: dict[str, Any], tell: Teller) -> None:
     to, removed at the end; ``model``: see :mod:`envcheck.smoke_tests.models`.
     """
     try:
-        module = tell.step("backend", lambda: __import__(request["module"], fromlist=("backend",)))
-        backend: Backend = tell.step("backend", lambda: module.backend())
-        backend.request = request  # type: ignore[attr-defined]
-        said = tell.step("import", backend.load)
-        tell({"says": {str(name): str(value) for name, value in said.items()}})
-        devices = tell.step("devices", backend.devices)
+        backend = tell.step("backend", lambda: made(request), quiet=True)
+        said = tell.step("import", lambda: {str(name): str(value) for name, value in backend.load().items()})
+        tell({"says": said})
+        devices = tell.step("devices", lambda: [Device(*device) for device in backend.devices()])
     except (Failed, Missing, Unsupported):
         return
     wanted = [one for one in devices if asked_for(one.id, one.kind, one.gpu, request.get("only") or [])]
@@ -106,18 +109,25 @@ def run(request: dict[str, Any], tell: Teller) -> None:
             return
 
 
+def made(request: dict[str, Any]) -> Backend:
+    """The backend of a request."""
+    backend: Backend = __import__(request["module"], fromlist=("backend",)).backend()
+    backend.request = request
+    return backend
+
+
 def on_device(backend: Backend, device: Device, request: dict[str, Any], tell: Teller) -> bool:
     """The steps on one device; whether none of them failed."""
     place = device.id
     worker = tell.step("context", lambda: backend.open(device), place)
-    free, total = worker.memory()
-    tell({"memory": {"device": place, "free": free, "total": total}})
+    tell({"memory": {"device": place, "free": tell.step("memory", lambda: free_mib(worker), place, quiet=True)}})
     tell.step("allocate", lambda: worker.allocate(FIRST_BYTES), place)
     whole = operations(worker, device, tell)
-    for dtype, claimed in worker.dtypes().items():
+    for dtype, claimed in tell.step("types", lambda: dict(worker.dtypes()), place, quiet=True).items():
         if not request.get("dtypes") or dtype in request["dtypes"]:
             whole &= data_type(worker, device, dtype, claimed, bool(request.get("thorough")), tell)
-    for name, work in worker.extras(bool(request.get("thorough"))):
+    extras = tell.step("extras", lambda: list(worker.extras(bool(request.get("thorough")))), place, quiet=True)
+    for name, work in extras:
         try:
             said = tell.step(name, work, place)
         except Failed:
@@ -128,8 +138,14 @@ def on_device(backend: Backend, device: Device, request: dict[str, Any], tell: T
             if said:
                 tell({"note": {"device": place, "name": name, "text": str(said)[:LONGEST]}})
     measure(worker, device, tell)
-    tell({"told": {"device": place, **worker.told()}})
+    tell({"told": tell.step("report", lambda: {**worker.told(), "device": place}, place, quiet=True)})
     return whole
+
+
+def free_mib(worker: Worker) -> float | None:
+    """Free memory of the device."""
+    free, _ = worker.memory()
+    return None if free is None else float(free)
 
 
 def operations(worker: Worker, device: Device, tell: Teller) -> bool:
@@ -211,6 +227,8 @@ def data_type(worker: Worker, device: Device, dtype: str, claimed: bool, thoroug
         except BaseException as error:
             said = chain(error)[0]
             whole &= not claimed
+            if isinstance(error, SystemExit):
+                said = f"SystemExit: {error.code}"
         record = {"device": device.id, "operation": operation, "dtype": dtype, "status": status, "claimed": claimed}
         tell({"check": {**record, "said": said[:LONGEST]}})
     tell({"end": dtype, "device": device.id, "status": "ok", "quiet": True})
@@ -227,10 +245,10 @@ def measure(worker: Worker, device: Device, tell: Teller) -> None:
     """A few short measurements; one that fails is left out, with a note."""
     with Alone():
         tell({"begin": "speed", "device": device.id})
-        for speed in worker.speeds():
+        for speed in tell.step("speeds", lambda: list(worker.speeds()), device.id, quiet=True):
             try:
                 seconds = best_of(speed.call)
-            except Exception as error:
+            except BaseException as error:
                 tell({"note": {"device": device.id, "name": f"speed of {speed.measure}", "text": chain(error)[0]}})
                 continue
             record: dict[str, Any] = {"device": device.id, "measure": speed.measure, "dtype": speed.dtype}

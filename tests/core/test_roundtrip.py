@@ -35,6 +35,8 @@ def strategy(kind: Any) -> st.SearchStrategy[Any]:
     arguments = get_args(kind)
     if getattr(kind, "__origin__", None) is list:
         return st.lists(strategy(arguments[0]), max_size=2)
+    if getattr(kind, "__origin__", None) is dict:
+        return st.dictionaries(strategy(arguments[0]), strategy(arguments[1]), max_size=2)
     return st.one_of([strategy(argument) for argument in arguments])
 
 

@@ -55,6 +55,9 @@ class Speed(NamedTuple):
 class Backend:
     """One framework. Every method may raise; the step in which it did so is told."""
 
+    request: dict[str, Any]
+    """What is asked for; see :func:`envcheck.smoke_tests.steps.run`."""
+
     def load(self) -> dict[str, str]:
         """Import the framework; what it says of itself (``version`` is known to readers, all else is shown)."""
         raise NotImplementedError
