@@ -34,8 +34,11 @@ NO_KERNEL = (
     "opset",
     "Type Error",
     "INVALID_GRAPH",
+    "No Op registered",
+    "Unknown model file format version",
+    "Load model from",
 )
-"""How ONNX Runtime says that this release, or this provider, has no kernel for a model."""
+"""How ONNX Runtime, from 1.4 on, says that this release or this provider has no kernel for a model."""
 
 SIZE, GPU_SIZE = 256, 2048
 """Rows of the matrix that is multiplied to see how fast a device is."""
