@@ -125,8 +125,6 @@ def scrub(snapshot: Snapshot, home: str = "", hostname: str = "", user: str = ""
             return False
         return not any(needle in data for needle in encoded)
 
-    if clear(snapshot):
-        return
     done: dict[tuple[str, bool], str] = {}
 
     def clean(value: Any, free: bool) -> Any:
@@ -154,7 +152,7 @@ def scrub(snapshot: Snapshot, home: str = "", hostname: str = "", user: str = ""
             inner = free or kind is ProbeRun or kind is EnvVar
             for name in value.__struct_fields__:
                 old = getattr(value, name)
-                if kind in _WHOLE and clear(old):
+                if kind in _WHOLE and type(old) not in _WHOLE and clear(old):
                     continue
                 new = clean(old, inner)
                 if new is not old:
