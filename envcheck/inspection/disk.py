@@ -61,6 +61,7 @@ def resolve_here(found: Inspection, matrix: Matrix, opener: Callable[[str], Sour
     ``opener`` gives the bytes of a member: with it, symbols and their versions are compared too.
     """
     from envcheck.inspection.overlay import Layout, WheelFiles
+    from envcheck.inspection.search import MOST_NEEDS
 
     layout = Layout.here()
     name = found.distribution.name if found.distribution else ""
@@ -76,7 +77,7 @@ def resolve_here(found: Inspection, matrix: Matrix, opener: Callable[[str], Sour
         return
     paths = [layout.place(library.path) for library in found.libraries]
     answers = [
-        loader.needs(library, path, matrix) if loader.fits(library) else None
+        loader.needs(library, path, matrix) if loader.fits(library) and loader.steps < MOST_NEEDS else None
         for library, path in zip(found.libraries, paths, strict=True)
     ]
     for library, path, needs in zip(found.libraries, paths, answers, strict=True):
@@ -163,7 +164,7 @@ class _Loader:
         from envcheck.binaries.importing import import_package
         from envcheck.binaries.loading import Process
 
-        self.machine = os.uname().machine
+        self.machine, self.steps = os.uname().machine, 0
         self.process = Process(files, sys.executable, env=os.environ, cwd=os.getcwd())
         for module in modules:
             import_package(self.process, module, folders)
@@ -194,6 +195,7 @@ class _Loader:
         del self.process.loaded[loaded:]
         del self.process.everywhere[everywhere:]
         load = self.process.dlopen(path)
+        self.steps += len(load.needs) + 1
         if load.needs and load.needs[0].by is None and (load.needs[0].problem or "").startswith(PROGRAM):
             try:
                 load = Process(self.process.files, path, env=os.environ, cwd=os.getcwd()).start
