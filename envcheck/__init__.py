@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from envcheck._version import __version__ as __version__
     from envcheck.api import check as check
+    from envcheck.api import diagnose as diagnose
     from envcheck.api import diff as diff
     from envcheck.api import inspect as inspect
     from envcheck.api import report as report
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from envcheck.core.snapshot import SnapshotError as SnapshotError
     from envcheck.core.snapshot import Stack as Stack
     from envcheck.core.snapshot import Unknown as Unknown
+    from envcheck.diagnosis.model import Cause as Cause
+    from envcheck.diagnosis.model import Diagnosis as Diagnosis
+    from envcheck.diagnosis.text import DiagnosisError as DiagnosisError
     from envcheck.inspection.model import Inspection as Inspection
     from envcheck.inspection.subject import InspectError as InspectError
     from envcheck.probes.smoke_options import SmokeError as SmokeError
@@ -39,6 +43,10 @@ _WHERE = {
     "check": "api",
     "snapshot": "api",
     "diff": "api",
+    "diagnose": "api",
+    "Cause": "diagnosis.model",
+    "Diagnosis": "diagnosis.model",
+    "DiagnosisError": "diagnosis.text",
     "inspect": "api",
     "EnvironmentProblem": "core.report",
     "Evidence": "core.report",

@@ -10,6 +10,7 @@ from envcheck.core.report import Report
 from envcheck.core.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from envcheck.diagnosis.model import Diagnosis
     from envcheck.differences import Difference
     from envcheck.inspection.model import Inspection
     from envcheck.matrix import Matrix
@@ -231,6 +232,30 @@ def inspect(
             ignore=(ignore,) if isinstance(ignore, str) else ignore,
         )
     return found
+
+
+def diagnose(
+    text: str | bytes | Iterable[str], snapshot: Source | None = None, *, matrix: Matrix | None = None
+) -> Diagnosis:
+    """The causes of an error message, ranked; none when the environment is not to blame.
+
+    ``text``: the output of a program, whole or in parts; ``snapshot``: what is known of the environment in which it
+    ran, ``"here"`` for this one; without it only what the message states counts.
+
+    Raises :class:`envcheck.SnapshotError` when the snapshot can't be read, and
+    :class:`envcheck.DiagnosisError` for a text that is none.
+    """
+    from envcheck.diagnosis.diagnose import diagnose as run
+    from envcheck.diagnosis.text import decoded
+
+    if matrix is None:
+        from envcheck.matrix import Matrix
+
+        matrix = Matrix.load()
+    if isinstance(text, (bytes, bytearray)):
+        text = decoded(bytes(text))
+    parts = (text,) if isinstance(text, str) else text
+    return run(parts, None if snapshot is None else resolve(snapshot), matrix)
 
 
 def resolve(

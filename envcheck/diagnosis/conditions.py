@@ -1,0 +1,61 @@
+"""Which of a message's causes are possible: conditions on facts, and on the values that the message states.
+
+A condition is a need (``sm>=8.0``, ``torch<2.1``, ``windows``, ``gpu``; see :mod:`envcheck.needs`), the same after
+``no`` (``no gpu``), or a comparison of two captured values, or of one with a version: ``{found} < {needed}``,
+``{found} >= 9``; ``{name}`` alone: it was captured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from envcheck.core.snapshot import Snapshot
+from envcheck.versions import compare_numbers
+
+_COMPARISON = re.compile(r"\s*(\{\w+\}|[\w.]+)\s*(<=|>=|==|!=|<|>)\s*(\{\w+\}|[\w.+-]+)\s*")
+
+
+def holds(condition: str, snapshot: Snapshot, values: Mapping[str, str]) -> bool | None:
+    """Whether it holds; None when what it is about is not known. Raises ValueError for what is no condition."""
+    if "{" in condition:
+        return _compared(condition, values)
+    from envcheck.needs import MET, UNKNOWN, NeedError, evaluate, parse
+
+    negated = condition.startswith("no ")
+    try:
+        answer = evaluate(parse(condition.removeprefix("no ")), snapshot)
+    except NeedError as error:
+        raise ValueError(str(error)) from None
+    if answer.status == UNKNOWN:
+        return None
+    return (answer.status == MET) != negated
+
+
+def _compared(condition: str, values: Mapping[str, str]) -> bool | None:
+    found = _COMPARISON.fullmatch(condition)
+    if found is None:
+        # {name} alone: it was captured.
+        name = condition.strip()
+        if re.fullmatch(r"\{\w+\}", name):
+            return bool(values.get(name[1:-1]))
+        raise ValueError(f"{condition!r} is no condition")
+    left, operator, right = found.groups()
+    one, other = _value(left, values), _value(right, values)
+    if one is None or other is None:
+        return None
+    if not one[:1].isdigit() or not other[:1].isdigit():
+        return {"==": one == other, "!=": one != other}.get(operator)
+    order = compare_numbers(one, other)
+    return {
+        "<": order < 0,
+        "<=": order <= 0,
+        ">": order > 0,
+        ">=": order >= 0,
+        "==": order == 0,
+        "!=": order != 0,
+    }[operator]
+
+
+def _value(text: str, values: Mapping[str, str]) -> str | None:
+    return values.get(text[1:-1]) if text.startswith("{") else text

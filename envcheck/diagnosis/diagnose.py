@@ -1,0 +1,96 @@
+"""Error text, with what is known of the environment -> the causes, ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from envcheck.core.snapshot import Snapshot
+from envcheck.diagnosis.model import Cause, Diagnosis, Match, Recognised
+from envcheck.diagnosis.signatures import Signatures
+from envcheck.diagnosis.text import reduce
+
+if TYPE_CHECKING:
+    from envcheck.core.report import Report
+    from envcheck.matrix import Matrix
+
+_loaded: dict[str, Signatures] = {}
+
+
+def signatures(matrix: Matrix) -> Signatures:
+    """The signatures of a matrix, read once in a process."""
+    key = matrix.digest
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = Signatures.load(matrix)
+    return _loaded[key]
+
+
+def diagnose(parts: Iterable[str], snapshot: Snapshot | None, matrix: Matrix) -> Diagnosis:
+    """What a text, in parts of any size, says of its causes; ``snapshot``: what is known of the environment."""
+    from envcheck.diagnosis.ranking import rank
+
+    reduced = reduce(parts)
+    matches = signatures(matrix).match(reduced.text)
+    named = [match for match in matches if match.signature["kind"] in ("cause", "symptom")]
+    base = snapshot if snapshot is not None else Snapshot()
+    known, report = _judged(base, named, matrix, snapshot is not None)
+    causes = rank(named, report, known, matrix)
+    program = [match for match in matches if match.signature["kind"] == "program"]
+    harmless = [match for match in matches if match.signature["kind"] == "harmless"]
+    causes = _quiet(causes, named, program, harmless)
+    loud = any(cause.confidence != "low" for cause in causes)
+    verdict = "environment" if loud else "not-environment" if program or harmless else "unknown"
+    return Diagnosis(
+        verdict=verdict,
+        causes=causes,
+        harmless=[_recognised(match, matrix) for match in harmless],
+        program=[_recognised(match, matrix) for match in program],
+        notes=reduced.notes,
+        report=report,
+    )
+
+
+def _judged(base: Snapshot, matches: list[Match], matrix: Matrix, given: bool) -> tuple[Snapshot, Report | None]:
+    """The snapshot with what the messages state, and the rules' verdict on it; none when nothing is known at all."""
+    from envcheck.diagnosis.values import BY, facts_of
+
+    facts = facts_of(matches)
+    if facts:
+        from envcheck.core.snapshot import SnapshotError
+        from envcheck.diagnosis.merge import merged
+
+        try:
+            base = merged(base, Snapshot.from_facts(facts), BY)
+        except SnapshotError:
+            facts = {}
+    if not facts and not given:
+        return base, None
+    from envcheck.engine import evaluate
+
+    return base, evaluate(base, matrix)
+
+
+def _quiet(causes: list[Cause], named: list[Match], program: list[Match], harmless: list[Match]) -> list[Cause]:
+    """Where the message is one of the program's own, or harmless, facts alone are no cause of it.
+
+    What the check of the facts finds is still told, with low confidence.
+    """
+    if named or not (program or harmless):
+        return causes
+    for cause in causes:
+        if not cause.signatures:
+            cause.confidence = "low"
+    return causes
+
+
+def _recognised(match: Match, matrix: Matrix) -> Recognised:
+    from envcheck.diagnosis.ranking import filled
+
+    _, url, _ = matrix.cite(match.signature)
+    return Recognised(
+        signature=match.signature["id"],
+        line=match.line,
+        means=filled(match.signature.get("means") or "", match),
+        url=url,
+    )

@@ -1,0 +1,80 @@
+"""What a diagnosis says. Plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+from envcheck.core.report import Evidence, Fix, Report
+
+DIAGNOSIS_SCHEMA = 1
+
+
+class Cause(Struct, omit_defaults=True, kw_only=True):
+    """One thing that can be the reason, with what speaks for it."""
+
+    rule: str
+    """Id of the cause, as in reports."""
+    confidence: str
+    """``high``, ``medium`` or ``low``."""
+    message: str
+    """One sentence."""
+    subject: str = ""
+    evidence: list[Evidence] = field(default_factory=list)
+    fixes: list[Fix] = field(default_factory=list)
+    explains: list[str] = field(default_factory=list)
+    """Ids of causes that follow from this one."""
+    signatures: list[str] = field(default_factory=list)
+    """Signatures of the text that named it; empty: the facts alone did."""
+
+
+class Recognised(Struct, omit_defaults=True, kw_only=True):
+    """A message that was understood and that nothing of the environment is to blame for."""
+
+    signature: str
+    line: str
+    means: str
+    url: str = ""
+
+
+class Diagnosis(Struct, omit_defaults=True, kw_only=True):
+    """Causes, the likeliest first; none when the environment is not to blame, or nothing is known."""
+
+    verdict: str
+    """``environment`` (a cause of medium or high confidence), ``not-environment`` (the message is a fault of the
+    program, or harmless, and the facts show nothing), or ``unknown``."""
+    causes: list[Cause] = field(default_factory=list)
+    harmless: list[Recognised] = field(default_factory=list)
+    """Messages that are normal."""
+    program: list[Recognised] = field(default_factory=list)
+    """Messages that point to the program, its input or its use."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out of the text, and what else has to be said."""
+    report: Report | None = None
+    """The check of the facts, those of the message included; absent when there were none."""
+    schema: int = DIAGNOSIS_SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain Python objects."""
+        import msgspec
+
+        result: dict[str, Any] = msgspec.to_builtins(self)
+        return {"schema": self.schema, **result}
+
+    def __str__(self) -> str:
+        from envcheck.render.diagnosis import render_diagnosis
+
+        return str(render_diagnosis(self, width=80, color=False, encoding="utf-8"))
+
+
+class Match(Struct, kw_only=True):
+    """A signature that was found in a text."""
+
+    signature: dict[str, Any]
+    """The row of the table."""
+    line: str
+    """The line in which it was found."""
+    position: int
+    values: dict[str, str]
+    """What the pattern captured."""

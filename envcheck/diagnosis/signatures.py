@@ -1,0 +1,98 @@
+"""The tables of signatures, and what of a text matches them.
+
+A signature is found by its ``literals``: plain texts, compared without case, one of which must occur. Its ``pattern``,
+a regular expression, then has to be found near it; named groups are the values that the message states. Literals keep
+this fast, and a pattern that is looked for in a bounded window cannot take long.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from envcheck.diagnosis.model import Match
+
+if TYPE_CHECKING:
+    from envcheck.matrix import Matrix
+
+BEFORE, AFTER = 800, 1600
+"""Characters around a literal in which its pattern is looked for."""
+MOST_HITS = 8
+"""Places of one signature that are looked at; a message that repeats says nothing new."""
+
+KINDS = ("cause", "symptom", "harmless", "program")
+
+
+class Signatures:
+    """All signatures, ready to be matched."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        self.literals = [tuple(text.lower() for text in row["literals"]) for row in rows]
+        self._patterns: dict[str, re.Pattern[str]] = {}
+
+    @classmethod
+    def load(cls, matrix: Matrix) -> Signatures:
+        """Those of the tables ``signatures-*``."""
+        rows: list[dict[str, Any]] = []
+        for table in matrix.tables():
+            if table.startswith("signatures-"):
+                rows.extend(matrix.rows(table))
+        return cls(rows)
+
+    def pattern(self, row: dict[str, Any]) -> re.Pattern[str]:
+        """The compiled pattern of a signature."""
+        text = row["pattern"]
+        found = self._patterns.get(text)
+        if found is None:
+            found = self._patterns[text] = re.compile(text, re.IGNORECASE | re.MULTILINE)
+        return found
+
+    def match(self, text: str) -> list[Match]:
+        """What is found in a text, by its place in it."""
+        low = text.lower()
+        if len(low) != len(text):  # a letter whose lower case has another length would move every place
+            low = "".join(letter if len(letter.lower()) != 1 else letter.lower() for letter in text)
+        found: list[Match] = []
+        for row, literals in zip(self.rows, self.literals, strict=True):
+            for literal in literals:
+                if literal in low:
+                    found.extend(self._at(row, literal, text, low))
+        found.sort(key=lambda match: match.position)
+        return _distinct(found)
+
+    def _at(self, row: dict[str, Any], literal: str, text: str, low: str) -> list[Match]:
+        found = []
+        place = -1
+        for _ in range(MOST_HITS):
+            place = low.find(literal, place + 1)
+            if place < 0:
+                break
+            values: dict[str, str] = {}
+            if row.get("pattern"):
+                hit = self.pattern(row).search(text, max(0, place - BEFORE), place + AFTER)
+                if hit is None:
+                    continue
+                values = {name: value for name, value in hit.groupdict().items() if value is not None}
+            found.append(Match(signature=row, line=line_at(text, place), position=place, values=values))
+        return found
+
+
+def _distinct(matches: list[Match]) -> list[Match]:
+    """Each signature once for each set of values."""
+    seen = set()
+    kept = []
+    for match in matches:
+        key = (match.signature["id"], *sorted(match.values.items()))
+        if key not in seen:
+            seen.add(key)
+            kept.append(match)
+    return kept
+
+
+def line_at(text: str, place: int) -> str:
+    """The line around a place, shortened."""
+    start = text.rfind("\n", 0, place) + 1
+    end = text.find("\n", place)
+    line = text[start : len(text) if end < 0 else end].strip()
+    return line if len(line) <= 300 else line[:297] + "..."

@@ -1,0 +1,157 @@
+"""What of an error text is looked at: bounded in size, without colours, repeated lines once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+MOST_TEXT = 256 * 1024
+"""Characters that are matched in the end; of more, the lines that look like messages are taken."""
+LONGEST_LINE = 4000
+KEPT_FIRST, KEPT_LAST = 500, 2500
+"""Of the lines that look like messages in a long text, the first and the last ones."""
+CHUNK = 1 << 20
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,400}(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_TELLING = re.compile(
+    r"err(?:or|no)|fail|fatal|exception|traceback|abort|cuda|gpu|nvidia|nvml|cudnn|cublas|nccl|tensorrt|\[trt\]|rocm|hip|"
+    r"warn|not (?:found|supported|available|compiled|compatible|installed)|cannot|could not|can't|unable|unsupported|"
+    r"mismatch|incompatib|incorrect|illegal|segmentation|bus error|killed|undefined symbol|no module|dll|\.so|dylib|"
+    r"driver|require|provider|opset|version|kernel|memory|sigill|sigsegv|core dumped|not a supported|no matching|"
+    r"docker|out of|denied|refused|omp:|numpy|falling back|"
+    r"错误|失败|找不到|无法|エラー|失敗|見つかりません|fehler|erreur",
+    re.IGNORECASE,
+)
+_VARYING = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
+
+
+class DiagnosisError(ValueError):
+    """A text that can't be read; its words are one sentence for the user."""
+
+
+class Reduced:
+    """The part of a text that is matched, and what was left out."""
+
+    __slots__ = ("notes", "text")
+
+    def __init__(self, text: str, notes: list[str]) -> None:
+        self.text = text
+        self.notes = notes
+
+
+def decoded(data: bytes, name: str = "the text") -> str:
+    """Bytes as text: UTF-8, UTF-16 (Windows' redirections), else the Windows code page.
+
+    Raises DiagnosisError for binary data.
+    """
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", "replace")
+    if data[:3] == b"\xef\xbb\xbf":
+        data = data[3:]
+    head = data[:65536]
+    if head.count(b"\0") * 3 > len(head) > 3 and head[::2].strip(b"\0"):
+        even, odd = head[::2].count(b"\0"), head[1::2].count(b"\0")
+        if odd > 4 * even:
+            return data.decode("utf-16-le", "replace")
+    if b"\0" in head and _binary(head):
+        raise DiagnosisError(f"{name} is no text: it holds binary data")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data" and error.start > len(data) - 4:
+            return data.decode("utf-8", "replace")
+        for encoding in ("gb18030", "cp932"):  # what Windows writes in Chinese and Japanese
+            try:
+                text = data.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            if any("\u3040" <= letter <= "\u9fff" for letter in text):
+                return text
+        return data.decode("utf-8", "replace")
+
+
+def _binary(head: bytes) -> bool:
+    strange = sum(1 for byte in head[:4096] if byte < 9 or 13 < byte < 27 or 28 <= byte < 32)
+    return strange * 20 > min(len(head), 4096)
+
+
+def reduce(parts: Iterable[str]) -> Reduced:
+    """A text in parts (of any size) -> what is matched: all of a short one, the telling lines of a long one."""
+    whole: list[str] = []
+    size = 0
+    source = iter(parts)
+    for part in source:
+        whole.append(part)
+        size += len(part)
+        if size > MOST_TEXT:
+            return _telling(_again(whole, source))
+    return Reduced(_clean("".join(whole)), [])
+
+
+def _again(first: list[str], rest: Iterator[str]) -> Iterator[str]:
+    yield from first
+    yield from rest
+
+
+def _telling(parts: Iterator[str]) -> Reduced:
+    first: list[str] = []
+    last: list[str] = []
+    seen: set[int] = set()
+    lines = kept = 0
+    open_line = ""
+    follow = 0
+    for part in parts:
+        for start in range(0, len(part), CHUNK):
+            chunk = open_line + part[start : start + CHUNK]
+            found = chunk.split("\n")
+            open_line = found.pop()[-LONGEST_LINE:]
+            lines += len(found)
+            for line in found:
+                if _TELLING.search(line, 0, LONGEST_LINE) is None:
+                    # The line after a message often belongs to it.
+                    if follow <= 0 or not line.strip():
+                        continue
+                    follow -= 1
+                else:
+                    follow = 2
+                key = hash(_VARYING.sub("0", line[:LONGEST_LINE]))
+                if key in seen:
+                    continue
+                if len(seen) < 200_000:
+                    seen.add(key)
+                kept += 1
+                if len(first) < KEPT_FIRST:
+                    first.append(line[:LONGEST_LINE])
+                else:
+                    last.append(line[:LONGEST_LINE])
+                    if len(last) > 2 * KEPT_LAST:
+                        del last[:KEPT_LAST]
+    last = last[-KEPT_LAST:]
+    if open_line:
+        last.append(open_line)
+    text = _clean("\n".join((*first, *last)))
+    note = f"of {lines} lines {min(kept, len(first) + len(last))} that look like messages were read"
+    if len(text) > 4 * MOST_TEXT:
+        text = text[: 2 * MOST_TEXT] + "\n" + text[-2 * MOST_TEXT :]
+    return Reduced(text, [note])
+
+
+def _clean(text: str) -> str:
+    """Without colours, carriage returns that draw progress bars, and lines without end."""
+    if "\x1b" in text:
+        text = _ANSI.sub("", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        text = text.replace("\0", "")
+    # Typographic quotes come from pastes and from gcc.
+    for strange, plain in (("\u2018", "'"), ("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\xa0", " ")):
+        if strange in text:
+            text = text.replace(strange, plain)
+    if len(text) > LONGEST_LINE:
+        text = "\n".join(line if len(line) <= LONGEST_LINE else _ends(line) for line in text.split("\n"))
+    return text
+
+
+def _ends(line: str) -> str:
+    return line[: LONGEST_LINE // 2] + " ... " + line[-LONGEST_LINE // 2 :]
