@@ -61,6 +61,10 @@ def evaluate(
         from envcheck.observed import reconcile
 
         counted = reconcile(counted, snapshot)
+    if snapshot.smoke:
+        from envcheck.observed_smoke import reconcile_smoke
+
+        counted = reconcile_smoke(counted, facts)
     kept = fold(counted, explains)
     return Report(
         verdict=verdict_of(kept, outcomes),

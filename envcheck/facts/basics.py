@@ -12,6 +12,7 @@ from envcheck.core.snapshot import (
     ImportTest,
     Model,
     Package,
+    SmokeTest,
     Text,
     Toolkit,
     Unknown,
@@ -207,6 +208,16 @@ def model(facts: Facts) -> Model | Absent:
     if all(isinstance(getattr(found, name), Unknown) for name in Model.__struct_fields__):
         return Absent("no model was named")
     return found
+
+
+def model_or_smoke(facts: Facts) -> Model | list[SmokeTest] | Absent:
+    """For rules on a model that smoke tests tell of too; absent when neither is there."""
+    return facts.snapshot.smoke or model(facts)
+
+
+def smoke(facts: Facts) -> list[SmokeTest] | Absent:
+    """The results of smoke tests."""
+    return facts.snapshot.smoke or Absent("no smoke test was made (envcheck smoke)")
 
 
 def imports(facts: Facts) -> list[ImportTest] | Absent:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from envcheck.core.report import Evidence
-from envcheck.core.snapshot import Absent, Gpu, Unknown, known
+from envcheck.core.snapshot import Absent, Gpu, SmokeTest, Unknown, known
 from envcheck.facts import Facts
 from envcheck.versions import numbers, readable
 
@@ -47,6 +47,11 @@ def gpus(facts: Facts) -> list[GpuView] | Absent | Unknown:
         return found
     views = [_view(facts, gpu) for gpu in found if _is_nvidia(gpu)]
     return views or Absent("no NVIDIA GPU was found" if found else "no GPU was found")
+
+
+def gpus_or_smoke(facts: Facts) -> list[GpuView] | list[SmokeTest] | Absent | Unknown:
+    """For rules on GPUs that smoke tests tell of too; absent when neither is there."""
+    return facts.snapshot.smoke or facts.get("gpus")
 
 
 def has_gpu(facts: Facts) -> bool | Unknown:

@@ -2,7 +2,8 @@
 
 What it does
     Compares the compute capability of the visible GPUs with what the model's data type (bf16, fp8, ...) and installed
-    packages (flash-attn, vllm, ...) need, by the table gpu-features.
+    packages (flash-attn, vllm, ...) need, by the table gpu-features. Where smoke tests were made, reports data types
+    that are claimed and fail, and those that work and are slower than float32.
 
 Why it fails
     Some arithmetic exists in hardware from a certain generation on only: bfloat16 from Ampere (8.0), FP8 from Ada and
@@ -20,10 +21,11 @@ How to fix
 Exceptions
     PyTorch emulates bfloat16 on older GPUs, slowly: a warning where nothing else is installed that refuses it. vLLM
     runs FP8 weights on older GPUs by other kernels: a warning. Packages of which only a part needs the feature are
-    warnings, torch.compile's compiler is only mentioned.
+    warnings, torch.compile's compiler is only mentioned. A smoke test that fails in FP8 or INT8 is a warning, one that
+    is slow in a type is only mentioned, unless the model computes in it.
 
 Sources
-    Transformer Engine's support matrix; CUDA C++ Programming Guide; the packages' own documentation.
+    The smoke tests; Transformer Engine's support matrix; CUDA C++ Programming Guide; the packages' own documentation.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from envcheck.core.snapshot import Model, Snapshot
     from envcheck.facts.basics import Packages
     from envcheck.facts.gpus import GpuView
+    from envcheck.facts.smoke import Smoked
     from envcheck.matrix import Matrix, Row
 
 SPELLINGS = {
@@ -65,12 +68,17 @@ def check(
     model: Model | None = None,
     packages: Packages | None = None,
     visible_gpus: Sequence[GpuView] | None = None,
+    smoked: Sequence[Smoked] = (),
     snapshot: Snapshot,
     matrix: Matrix,
 ) -> Iterator[Result]:
-    """Compare the GPUs with what model and packages need."""
+    """Compare the GPUs with what model and packages need, and with what was tried."""
     stated = known(model.dtype) if model is not None else None
     dtype = SPELLINGS.get(stated.lower(), stated.lower()) if stated else None
+    if smoked:
+        from envcheck.rules._smoke_types import tried
+
+        yield from tried(smoked, dtype)
     wanted = [row for row in matrix.rows("gpu-features") if _applies(row, dtype, packages)]
     of_all = {row["subject"] for row in wanted if not row["from_version"]}
     if packages is not None:
