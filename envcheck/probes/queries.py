@@ -208,6 +208,13 @@ def query_smoke_backends(host: Host, kind: str) -> dict[str, str]:
     return smoke.query_backends(host, kind)
 
 
+def query_smoke_model(host: Host, request: str) -> dict[str, Any]:
+    """What a model file is and which installed frameworks run it; see :mod:`envcheck.probes.smoke_model`."""
+    from envcheck.probes import smoke_model
+
+    return smoke_model.query_model(host, request)
+
+
 def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> dict[str, Any]:
     """What the smoke tests of one framework tell, in a child; see :mod:`envcheck.probes.smoke`."""
     from envcheck.probes import smoke

@@ -50,14 +50,13 @@ def probe(host: Host, log: Log) -> list[SmokeTest]:
             except Exception as error:
                 found.setdefault(name, []).append(untested(name, f"{type(error).__name__}: {error}"))
 
-    for kind in ("own", "added"):  # those of others are looked for while ours run already
-        for name, module in host.query("smoke-backends", kind).items():
-            if name in found or (options.backends and name not in options.backends):
-                continue
-            found[name] = []
-            threads.append(threading.Thread(target=work, args=(name, module), daemon=True))
-            threads[-1].start()
-    if not threads:
+    for name, module in offered(host, options, found):
+        if name in found or (options.backends and name not in options.backends):
+            continue
+        found[name] = []
+        threads.append(threading.Thread(target=work, args=(name, module), daemon=True))
+        threads[-1].start()
+    if not threads and not found:
         log.add("smoke", "absent", "no framework is installed that could be tested")
     for thread in threads:
         thread.join(max(0.1, until - time.monotonic() + 1.2))
@@ -69,6 +68,19 @@ def probe(host: Host, log: Log) -> list[SmokeTest]:
             found[name] = [untested(name, "it is not installed")]
     results = [test for tests in list(found.values()) for test in list(tests)]
     return [*results, *not_there(options.devices, results)] if options.devices and found else results
+
+
+def offered(host: Host, options: SmokeOptions, found: dict[str, list[SmokeTest]]) -> Iterator[tuple[str, str]]:
+    """Backends and their modules. For a model those that can run it; what can't be run goes to ``found``."""
+    if options.model:
+        from envcheck.probes.smoke_model import chosen
+
+        modules, refused = chosen(host, options)
+        found |= refused
+        yield from modules.items()
+        return
+    for kind in ("own", "added"):  # those of others are looked for while ours run already
+        yield from host.query("smoke-backends", kind).items()
 
 
 def not_there(words: list[str], tests: list[SmokeTest]) -> list[SmokeTest]:
@@ -197,12 +209,17 @@ def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> 
             memory_mib=int(wanted.get("budget_mib", BUDGET_MIB)),
         )
         taken = time.monotonic() - started
+        answer = gather(ran, taken)
+        if host.smoke is not None and wanted.get("model", {}).get("record"):
+            from envcheck.probes.smoke_model import keep
+
+            keep(folder, answer, host.smoke)
     finally:
         child.end_marked(mark, MARK)
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
         child.folders.discard(folder)
-    return gather(ran, taken)
+    return answer
 
 
 class Progress:

@@ -20,7 +20,7 @@ class SmokeError(ValueError):
 class SmokeOptions:
     """What is asked for. ``backends`` and ``devices`` empty: all; ``model``: see :mod:`envcheck.smoke_tests.models`."""
 
-    __slots__ = ("backends", "budget_mib", "devices", "dtypes", "model", "thorough")
+    __slots__ = ("backends", "budget_mib", "devices", "dtypes", "model", "recorded", "thorough")
 
     def __init__(
         self,
@@ -33,6 +33,7 @@ class SmokeOptions:
     ) -> None:
         self.backends, self.devices, self.dtypes = list(backends), list(devices), list(dtypes)
         self.thorough, self.budget_mib, self.model = thorough, budget_mib, model
+        self.recorded = False
 
     def request(self) -> str:
         """What every child is told, as JSON; the same options give the same text."""
@@ -40,6 +41,8 @@ class SmokeOptions:
 
         wanted: dict[str, Any] = {"thorough": self.thorough, "budget_mib": self.budget_mib}
         wanted |= {"only": self.devices, "dtypes": self.dtypes, "model": self.model}
+        if self.model:
+            wanted["backends"] = self.backends
         return json.dumps({name: value for name, value in wanted.items() if value}, sort_keys=True)
 
 

@@ -65,6 +65,7 @@ class _Reading:
         """The step, and its device, that began and has not ended."""
         self.done = self.again = False
         self.skipped = ""
+        self.model = ""
         self.offered: list[str] = []
         """All devices that it has."""
 
@@ -78,6 +79,8 @@ class _Reading:
         elif isinstance(record.get("devices"), list):
             self.devices = {_text(one.get("id")): one for one in record["devices"] if isinstance(one, dict)}
             self.offered = _texts(record.get("all"))
+        elif isinstance(record.get("model"), str):
+            self.model = _text(record["model"])
         elif record.get("again"):
             self.again = True
         elif record.get("done"):
@@ -102,7 +105,7 @@ class _Reading:
                 error=Absent("nothing was raised"),
                 library=Absent("no library is at fault"),
                 ran_on=Unknown("it was not told"),
-                model=Absent("our own small models"),
+                model=self.model or Absent("our own small models"),
                 facts={name: value for name, value in self.says.items() if name != "version"},
             )
             if isinstance(about.get("gpu"), int):

@@ -46,18 +46,18 @@ class Teller:
         try:
             result = work()
         except (Missing, Unsupported) as error:
-            self._end(name, device, since, "skipped", [str(error)])
+            self.end(name, device, since, "skipped", [str(error)])
             raise
         except SystemExit as error:
-            self._end(name, device, since, "failed", [f"SystemExit: {error.code}"])
+            self.end(name, device, since, "failed", [f"SystemExit: {error.code}"])
             raise Failed from None
         except BaseException as error:
-            self._end(name, device, since, "failed", chain(error))
+            self.end(name, device, since, "failed", chain(error))
             raise Failed from None
-        self._end(name, device, since, "ok", [], quiet)
+        self.end(name, device, since, "ok", [], quiet)
         return result
 
-    def _end(self, name: str, device: str, since: float, status: str, errors: list[str], quiet: bool = False) -> None:
+    def end(self, name: str, device: str, since: float, status: str, errors: list[str], quiet: bool = False) -> None:
         spent = round((time.perf_counter() - since) * 1000, 3)
         record: dict[str, Any] = {"end": name, "device": device, "status": status, "ms": spent, "rss": peak_mib()}
         if quiet:
@@ -85,6 +85,11 @@ def run(request: dict[str, Any], tell: Teller) -> None:
     empty; ``dtypes``: data types that are asked for, all when empty; ``thorough``; ``budget_mib``; ``folder``: to write
     to, removed at the end; ``model``: see :mod:`envcheck.smoke_tests.models`.
     """
+    if request.get("model"):
+        from envcheck.smoke_tests.models.running import run as run_model
+
+        run_model(request, tell)
+        return
     try:
         backend = tell.step("backend", lambda: made(request), quiet=True)
         said = tell.step("import", lambda: {str(name): str(value) for name, value in backend.load().items()})
