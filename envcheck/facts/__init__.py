@@ -52,7 +52,7 @@ PROVIDERS = {
     "smoke": "basics",
     "model_or_smoke": "basics",
     "gpus_or_smoke": "gpus",
-    "smoked": "smoke",
+    "smoked": "basics",
     "wheels": "wheels",
     "wheel_platforms": "wheels",
     "requirements": "requirements",

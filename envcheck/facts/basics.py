@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -21,6 +22,9 @@ from envcheck.core.snapshot import (
 )
 from envcheck.facts import Facts
 from envcheck.versions import canonical
+
+if TYPE_CHECKING:
+    from envcheck.facts.smoke import Smoked
 
 
 class Platform(Struct, frozen=True):
@@ -218,6 +222,15 @@ def model_or_smoke(facts: Facts) -> Model | list[SmokeTest] | Absent:
 def smoke(facts: Facts) -> list[SmokeTest] | Absent:
     """The results of smoke tests."""
     return facts.snapshot.smoke or Absent("no smoke test was made (envcheck smoke)")
+
+
+def smoked(facts: Facts) -> list[Smoked] | Absent:
+    """The same with package, GPU and cause; loaded only where there are some."""
+    if not facts.snapshot.smoke:
+        return Absent("no smoke test was made (envcheck smoke)")
+    from envcheck.facts.smoke import views
+
+    return views(facts)
 
 
 def imports(facts: Facts) -> list[ImportTest] | Absent:

@@ -115,10 +115,9 @@ class Smoked(Struct, frozen=True):
         return f"{text} on {place(self.test.device)}" + (f" ({name})" if name and self.on_gpu else "")
 
 
-def smoked(facts: Facts) -> list[Smoked] | Absent:
-    """All smoke tests; absent where none was made."""
-    tests = facts.snapshot.smoke
-    return [_view(facts, test) for test in tests] or Absent("no smoke test was made (envcheck smoke)")
+def views(facts: Facts) -> list[Smoked]:
+    """All smoke tests, in their order."""
+    return [_view(facts, test) for test in facts.snapshot.smoke]
 
 
 def of_family(package: str, backend: str) -> bool:
