@@ -34,8 +34,11 @@ def read(backend: str, answer: Any, had: list[str]) -> tuple[list[SmokeTest], bo
     said = answer.get("said")
     lines = {device: _texts(part) for device, part in said.items()} if isinstance(said, dict) else {}
     for number, test in enumerate(tests):
-        # What was written before any device had its turn is told with the first one.
-        test.said = [*(lines.get("", []) if test.device and not number else []), *lines.get(test.device, [])]
+        # What was written before any device had its turn is told with the first one, and where it can say why a test
+        # ran on the CPU instead.
+        fell_back = test.kind not in ("", "cpu") and "cpu" in (known(test.ran_on) or "").lower()
+        common = lines.get("", []) if test.device and (fell_back or not number) else []
+        test.said = [*common, *lines.get(test.device, [])]
     if tests:
         tests[-1].milliseconds = round(_number(answer.get("seconds")) * 1000, 1)
     left = [device for device in reading.devices if device not in had and device not in reading.tests]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -88,6 +89,8 @@ class JaxWorker(Worker):
         self.jax, self.device, self.place, self.heard, self.numpy = jax, device, place, heard, numpy
         self.kind = kind_of(place)
         self.fell_back = self.kind != device.kind
+        if self.fell_back:
+            print(*heard, sep="\n", file=sys.stderr, flush=True)  # said again where it is about this device
         self.put(numpy.zeros(1, dtype=numpy.float32)).block_until_ready()
 
     def put(self, values: Any) -> Any:
