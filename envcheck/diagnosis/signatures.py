@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from envcheck.diagnosis.codes import Codes
 from envcheck.diagnosis.model import Match
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ KINDS = ("cause", "symptom", "harmless", "program")
 class Signatures:
     """All signatures, ready to be matched."""
 
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
+    def __init__(self, rows: list[dict[str, Any]], codes: dict[str, Codes] | None = None) -> None:
         self.rows = rows
+        self.codes = codes or {}
         self.literals = [tuple(text.lower() for text in row["literals"]) for row in rows]
         self._patterns: dict[str, re.Pattern[str]] = {}
 
@@ -38,7 +40,7 @@ class Signatures:
         for table in matrix.tables():
             if table.startswith("signatures-"):
                 rows.extend(matrix.rows(table))
-        return cls(rows)
+        return cls(rows, {name: Codes.load(matrix, name) for name in {row.get("table") for row in rows} if name})
 
     def pattern(self, row: dict[str, Any]) -> re.Pattern[str]:
         """The compiled pattern of a signature."""
@@ -70,12 +72,25 @@ class Signatures:
                 break
             values: dict[str, str] = {}
             if row.get("pattern"):
-                hit = self.pattern(row).search(text, max(0, place - BEFORE), place + AFTER)
+                hit = self._nearest(row, text, place)
                 if hit is None:
                     continue
                 values = {name: value for name, value in hit.groupdict().items() if value is not None}
-            found.append(Match(signature=row, line=line_at(text, place), position=place, values=values))
+            signature: dict[str, Any] | None = row
+            if row.get("table"):
+                signature = self.codes[row["table"]].find(values or {"text": literal})
+                values = {}
+            if signature is not None:
+                found.append(Match(signature=signature, line=line_at(text, place), position=place, values=values))
         return found
+
+    def _nearest(self, row: dict[str, Any], text: str, place: int) -> re.Match[str] | None:
+        """The first hit that does not end before the literal; else the last of those that do."""
+        hit = None
+        for hit in self.pattern(row).finditer(text, max(0, place - BEFORE), place + AFTER):
+            if hit.end() > place:
+                break
+        return hit
 
 
 def _distinct(matches: list[Match]) -> list[Match]:
