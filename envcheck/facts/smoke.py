@@ -211,7 +211,8 @@ def strayed(test: SmokeTest) -> str:
 
 def lines(test: SmokeTest) -> list[str]:
     """What it wrote to stderr about its device, without times and colours; of ONNX Runtime about this provider."""
-    told = [_plain(line) for line in test.said]
+    fallback = test.facts.get("fallback")  # what JAX logs of a plugin that does not start
+    told = [_plain(line) for line in ([fallback] if fallback else []) + test.said]
     words = PROVIDER_WORDS.get(test.device, ())
     own = [line for line in told if any(word in line for word in words)]
     foreign = [word for device, some in PROVIDER_WORDS.items() if device != test.device for word in some]

@@ -60,14 +60,16 @@ def _slow(one: Smoked, stated: str | None) -> Iterator[Finding]:
     found = {speed.dtype: speed for speed in one.test.speeds if speed.measure == "matmul" and speed.unit == "TFLOPS"}
     base = found.pop("float32", None)
     for dtype, speed in found.items():
-        if base is None or dtype not in NAMES or speed.value >= SLOW * base.value:
+        if base is None or dtype not in NAMES:
+            continue
+        if speed.value >= SLOW * base.value and one.test.facts.get(dtype) != "emulated":
             continue
         figures = f"{speed.value:.3g} {speed.unit} against {base.value:.3g} in float32"
         yield Finding(
             severity="warning" if NAMES[dtype] == stated else "info",
             confidence="medium",
             subject=str(one),
-            message=f"{one} computes in {dtype}, but slower than in float32 ({figures}): the hardware does not help.",
+            message=f"{one} computes in {dtype} without the hardware's help: {figures}.",
             evidence=[Evidence(f"matmul in {dtype}: {figures}", "smoke test")],
             fixes=[
                 Fix("", f"compute in another data type than {dtype}: float16 or float32", "review", again(one.test))
