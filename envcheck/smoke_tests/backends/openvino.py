@@ -100,10 +100,10 @@ class OpenVinoWorker(Worker):
         return compiled
 
     def prepare(self, operation: str, dtype: str) -> Callable[[], Any]:
-        import numpy
-
         if dtype == "float32" and not self._has(dtype):
             raise Unsupported(f"{self.device.id} has no float32, only {', '.join(self.capabilities)}")
+        import numpy
+
         try:
             again = self.first is not None and (operation, dtype) == ("matmul", "float32")
             compiled = self.first if again else self._compile(operation, dtype)
@@ -145,10 +145,10 @@ class OpenVinoWorker(Worker):
         return here if same else ",".join(used)
 
     def speeds(self) -> Iterable[Speed]:
-        import numpy
-
         if not self._has("float32"):
             return
+        import numpy
+
         compiled = self._compile("speed", "float32")
         size = SIZE if self.device.kind == "cpu" else GPU_SIZE
         given = [numpy.full((size, size), 0.5, dtype=numpy.float32)]
