@@ -48,6 +48,8 @@ def leave(code: int) -> None:
 def run(arguments: Sequence[str]) -> int:
     """The exit code of these arguments; every error has become a sentence on stderr."""
     try:
+        if arguments[:1] == ["smoke"] and (code := fast_smoke(arguments[1:])) is not None:
+            return code
         values = fast(arguments)
         if values is not None:
             from envcheck.cli.check import run as check
@@ -79,6 +81,21 @@ def fast(arguments: Sequence[str]) -> dict[str, object] | None:
     from envcheck.cli.fast import parse
 
     return parse(arguments[1:] if arguments[:1] == ["check"] else arguments)
+
+
+def fast_smoke(arguments: Sequence[str]) -> int | None:
+    """Run smoke tests, when the arguments are plain enough to be read without click; else None."""
+    if "_ENVCHECK_COMPLETE" in os.environ:
+        return None
+    from envcheck.cli.fast import parse
+    from envcheck.cli.smoke import ALL_OPTIONS, run
+
+    words: list[str] = []
+    values = parse(arguments, ALL_OPTIONS, words)
+    if values is None:
+        return None
+    import_msgspec()
+    return run(tuple(words), values)
 
 
 def import_msgspec() -> None:

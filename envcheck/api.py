@@ -36,12 +36,14 @@ def snapshot(
     timeout: float | None = None,
     progress: Callable[[str], None] | None = None,
     gpu_code: bool = False,
+    meanwhile: Callable[[Snapshot], object] | None = None,
 ) -> Snapshot:
     """This machine and the stack of this interpreter. Never raises for what is broken here: that becomes facts.
 
     ``imports``: import each installed framework, in a process of its own; ``smoke``: run the smoke tests, see
     :func:`smoke`; ``timeout`` in seconds, by default 20, with imports 120, with smoke tests 300. ``gpu_code``: read
     the GPU code of the frameworks also where no NVIDIA GPU is (for another machine).
+    ``meanwhile`` is called with what is found by then, while smoke tests may still run.
     ``CONDA_OVERRIDE_CUDA``, ``CONDA_OVERRIDE_GLIBC`` and ``UV_CUDA_DRIVER_VERSION`` are honoured; see
     ``assumed`` of the snapshot.
     """
@@ -56,7 +58,7 @@ def snapshot(
     host = Host(deadline=deadline)
     host.thorough = gpu_code
     host.smoke = None if isinstance(smoke, bool) else smoke
-    found = collect(host, deadline=deadline, imports=imports, smoke=bool(smoke), progress=progress)
+    found = collect(host, deadline=deadline, imports=imports, smoke=bool(smoke), progress=progress, meanwhile=meanwhile)
     if any(name in os.environ for name in ("CONDA_OVERRIDE_CUDA", "CONDA_OVERRIDE_GLIBC", "UV_CUDA_DRIVER_VERSION")):
         from envcheck.assume import from_environment
 
@@ -153,18 +155,29 @@ def check(
     assumption that can't be used, when ``snapshot`` is given together with ``stack`` or ``machine``, and for
     ``imports`` or ``smoke`` of what is not here.
     """
-    from envcheck.engine import evaluate
-
     if snapshot is not None and (stack is not None or machine is not None):
         raise ValueError("give either a snapshot or a stack and a machine, not both")
     if imports and not all(source is None or source == "here" for source in (snapshot, stack, machine)):
         raise ValueError("imports can be tested only of the stack of here on the machine of here")
     if smoke and not all(source is None or source == "here" for source in (snapshot, stack, machine)):
         raise ValueError("smoke tests run only with the stack of here on the machine of here")
-    if matrix is None:
+    tables = matrix
+
+    def judge(found: Snapshot) -> Report:
+        nonlocal tables
+        from envcheck.engine import evaluate
         from envcheck.matrix import Matrix
 
-        matrix = Matrix.load()
+        if tables is None:
+            tables = Matrix.load()
+        return evaluate(found, tables, select=select, ignore=ignore)
+
+    if isinstance(select, str):
+        select = (select,)
+    if isinstance(ignore, str):
+        ignore = (ignore,)
+    # Judged once without the smoke tests while they run, for nothing but that all is read and imported when they end.
+    meanwhile = judge if smoke else None
     if snapshot is None:
         snapshot = combine(
             resolve(
@@ -174,19 +187,18 @@ def check(
                 timeout=timeout,
                 progress=progress,
                 gpu_code=bool(assume or machine),
+                meanwhile=meanwhile,
             ),
             resolve(machine, timeout=timeout, progress=progress) if machine != stack else None,
         )
-    if isinstance(select, str):
-        select = (select,)
-    if isinstance(ignore, str):
-        ignore = (ignore,)
-    judged = resolve(snapshot, imports=imports, smoke=smoke, timeout=timeout, progress=progress)
+    judged = resolve(snapshot, imports=imports, smoke=smoke, timeout=timeout, progress=progress, meanwhile=meanwhile)
     if assume:
         from envcheck.assume import assume as replace
+        from envcheck.matrix import Matrix
 
-        judged = replace(judged, assume, matrix)
-    return evaluate(judged, matrix, select=select, ignore=ignore)
+        tables = tables or Matrix.load()
+        judged = replace(judged, assume, tables)
+    return judge(judged)
 
 
 def inspect(
@@ -266,6 +278,7 @@ def resolve(
     timeout: float | None = None,
     progress: Callable[[str], None] | None = None,
     gpu_code: bool = False,
+    meanwhile: Callable[[Snapshot], object] | None = None,
 ) -> Snapshot:
     """A snapshot from any source; None and ``"here"`` are this machine. Options as for :func:`snapshot`.
 
@@ -274,7 +287,14 @@ def resolve(
     if isinstance(source, Snapshot):
         return source
     if source is None or source == "here":
-        return _here(imports=imports, smoke=smoke, timeout=timeout, progress=progress, gpu_code=gpu_code)
+        return _here(
+            imports=imports,
+            smoke=smoke,
+            timeout=timeout,
+            progress=progress,
+            gpu_code=gpu_code,
+            meanwhile=meanwhile,
+        )
     if isinstance(source, Mapping):
         return Snapshot.from_facts(source)
     if not isinstance(source, str | os.PathLike):

@@ -12,8 +12,13 @@ from typing import Any
 from envcheck.cli.options import CHECK, Option
 
 
-def parse(arguments: Sequence[str], options: Sequence[Option] = CHECK) -> dict[str, Any] | None:
-    """The values of the options as click would give them; None when click must look."""
+def parse(
+    arguments: Sequence[str], options: Sequence[Option] = CHECK, words: list[str] | None = None
+) -> dict[str, Any] | None:
+    """The values of the options as click would give them; None when click must look.
+
+    ``words`` takes what stands between the options, where there may be such.
+    """
     flags = {option.flag: option for option in options} | {option.short: option for option in options if option.short}
     values: dict[str, Any] = {option.name: option.unset for option in options}
     rest = iter(arguments)
@@ -21,7 +26,10 @@ def parse(arguments: Sequence[str], options: Sequence[Option] = CHECK) -> dict[s
         flag, equals, text = argument.partition("=") if argument.startswith("--") else (argument, "", "")
         option = flags.get(flag)
         if option is None:
-            return None
+            if words is None or argument.startswith("-"):
+                return None
+            words.append(argument)
+            continue
         if option.kind == "switch":
             if equals:
                 return None

@@ -62,12 +62,11 @@ OPTIONS = (
     Option("--trust-pickle", "Load a model file that can run any code when it is loaded.", "switch"),
 )
 SHARED = ("--select", "--ignore", "--fail-on", "--strict", "--matrix-path", "--no-config")
+ALL_OPTIONS = (*OPTIONS, FORMAT, *(option for option in CHECK if option.flag in SHARED), SMOKE_TIMEOUT, VERBOSE)
 
 
 def command() -> click.Command:
     import click
-
-    shared = [option for option in CHECK if option.flag in SHARED]
 
     def callback(backend: tuple[str, ...], **values: Any) -> int:
         return run(backend, values)
@@ -77,7 +76,7 @@ def command() -> click.Command:
         help=HELP,
         params=[
             click.Argument(["backend"], nargs=-1, metavar="[BACKEND]..."),
-            *(option.click() for option in (*OPTIONS, FORMAT, *shared, SMOKE_TIMEOUT, VERBOSE)),
+            *(option.click() for option in ALL_OPTIONS),
         ],
         callback=callback,
     )

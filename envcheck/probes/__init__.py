@@ -68,6 +68,9 @@ NVIDIA_SIGNS = (
 
 INSIDE = "seen from inside a container"
 
+HEAD_START = 0.1
+"""Seconds at most that a smoke test is given to begin before anything else does."""
+
 ONE_AT_A_TIME = (3, 11) <= sys.version_info < (3, 11, 8) or (3, 12) <= sys.version_info < (3, 12, 2)
 """These Pythons mix up the depths of two syntax trees that threads build at once (SystemError; CPython issue 106905),
 and pytest builds one for every module that is imported."""
@@ -81,13 +84,15 @@ def collect(
     imports: bool = False,
     smoke: bool = False,
     progress: Callable[[str], None] | None = None,
+    meanwhile: Callable[[Snapshot], object] | None = None,
 ) -> Snapshot:
     """A snapshot of the machine and of the stack of this interpreter.
 
     ``deadline`` is a ``time.monotonic()`` value (default: the host's own); ``parts`` names the probes to run (all
     but those that run only when asked for); ``imports`` asks for the import tests, ``smoke`` for the smoke tests that
     ``host.smoke`` describes; ``progress`` is called with the name of the probe that is running once half a second has
-    passed, and for every later one that takes long. A probe that raises, hangs or has no time left leaves unknown
+    passed, and for every later one that takes long; ``meanwhile`` with what is found by then, while a smoke test may
+    still run. A probe that raises, hangs or has no time left leaves unknown
     facts with the reason, and the others their results. Raises ValueError for an unknown name in ``parts``.
     """
     from envcheck._version import __version__
@@ -121,13 +126,29 @@ def collect(
             logs.append(Log())
             lanes.setdefault(probe.lane if side_by_side else "", []).append(_job(probe, host, logs[-1], snapshot))
     # The commands of the other lanes are waited for while the first one reads files.
-    Runner([*lanes.values()][::-1], deadline, progress).run()
+    if meanwhile is not None:
+        lanes.setdefault("", []).append(_aside(meanwhile, snapshot))
+    early = lanes.pop("smoke", [])
+    runner = Runner([early, *[*lanes.values()][::-1]], deadline, progress, (1, HEAD_START) if early else (0, 0.0))
+    host.started = runner.go_on
+    runner.run()
     if isinstance(snapshot.stack.container, str):
         snapshot.machine.userland = unknown_part(Userland, INSIDE)
     # A probe that was given up may still write to its log: keep what is there now.
     snapshot.probes = [run for log in logs for run in list(log.runs)]
     _scrub(snapshot, host)
     return snapshot
+
+
+def _aside(work: Callable[[Snapshot], object], snapshot: Snapshot) -> Any:
+    """Work that finds nothing, as a job: what becomes of it matters to nobody."""
+    from envcheck.probes.runner import Job
+
+    def do() -> Callable[[], None]:
+        work(snapshot)
+        return lambda: None
+
+    return Job("what can be done meanwhile", do, lambda *_: None, lambda _: None)
 
 
 def nvidia_sign(host: Host) -> bool:

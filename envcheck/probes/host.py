@@ -68,6 +68,8 @@ class Host:
         """What is asked of the smoke tests; None: they run with all that is usual."""
         self.progress: Callable[[str], None] | None = None
         """Told of what takes long."""
+        self.started: Callable[[], None] | None = None
+        """Told when a smoke test runs: what else there is to do can be done beside it."""
 
     def read(self, path: str, limit: int = READ_LIMIT) -> str:
         """Text of a file, at most ``limit`` bytes, undecodable bytes as U+FFFD. Raises OSError."""

@@ -140,8 +140,6 @@ def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
      "seconds": 1.3, "done": {"compiled": true} or {"errors": ["ImportError: ..."]} or {"exit": "1"},
      "loading": "/path/x.so", "trace": ["File ..."], "said": ["last lines on stderr"]}
     """
-    import secrets
-    import shutil
 
     from envcheck.probes import child
 
@@ -149,7 +147,7 @@ def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
     if getattr(sys, "frozen", False) or not sys.executable or not os.path.isfile(script):
         return {"ended": "not started: no Python interpreter to run it in"}
     limit = host.seconds_left(float(seconds))
-    mark = secrets.token_hex(16)
+    mark = os.urandom(16).hex()
     folder = child.temporary_folder()
     started = time.monotonic()
     try:
@@ -159,9 +157,7 @@ def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
         taken = time.monotonic() - started
     finally:
         child.end_marked(mark, MARK)
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-        child.folders.discard(folder)
+        child.remove_folder(folder)
     return gather(ran, taken)
 
 

@@ -69,13 +69,23 @@ class Runner:
         lanes: Sequence[Sequence[Job]],
         deadline: float | None = None,
         progress: Callable[[str], None] | None = None,
+        head_start: tuple[int, float] = (0, 0.0),
     ) -> None:
+        """``head_start``: so many lanes begin before the others, which wait until :meth:`go_on`, or so many seconds."""
         self.lanes = [Lane(jobs) for jobs in lanes if jobs]
+        self.head_start = head_start
+        self.gate = _thread.allocate_lock()
+        self.gate.acquire()
         self.deadline = deadline
         self.progress = progress
         self.lock = _thread.allocate_lock()
         self.wake = _thread.allocate_lock()
         """Released by a thread that has done its lane."""
+
+    def go_on(self) -> None:
+        """The lanes without a head start may begin."""
+        if self.gate.locked():
+            self.gate.release()
 
     def run(self) -> None:
         """Returns when every job is done, failed or given up.
@@ -106,7 +116,10 @@ class Runner:
     def _run(self) -> None:
         self.wake.acquire()
         begun = time.monotonic()
-        for lane in self.lanes:
+        first, seconds = self.head_start
+        for number, lane in enumerate(self.lanes):
+            if number == first and seconds:
+                self.gate.acquire(timeout=seconds)
             self._start(lane)
         while waiting := [lane for lane in self.lanes if not lane.over]:
             now = time.monotonic()

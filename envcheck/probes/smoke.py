@@ -104,13 +104,13 @@ def backend_tests(host: Host, log: Log, name: str, module: str, request: str) ->
     """The tests of one framework, with as many children as it takes."""
     import json
 
-    from envcheck.probes.smoke_records import read
-
     had: list[str] = []
     asked = json.loads(request).get("only", [])
     for _ in range(MOST_STARTS):
         with log.attempt("smoke", name) as attempt:
             answer = host.query("smoke", name, module, request, *had)
+            from envcheck.probes.smoke_records import read
+
             tests, left = read(name, answer, had)
             for test in tests:
                 test.asked = list(asked)
@@ -185,8 +185,6 @@ def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> 
      "trace": ["File ..."], "said": {"cpu": ["lines on stderr"]}}
     """
     import json
-    import secrets
-    import shutil
 
     from envcheck.probes import child
     from envcheck.probes.imports import environment
@@ -196,7 +194,7 @@ def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> 
         return {"ended": "not started: no Python interpreter to run it in"}
     limit = host.seconds_left(EACH)
     wanted = json.loads(request)
-    mark = secrets.token_hex(16)
+    mark = os.urandom(16).hex()
     folder = child.temporary_folder()
     wanted |= {"module": module, "skip": list(had), "seconds": limit, "folder": folder}
     started = time.monotonic()
@@ -206,6 +204,7 @@ def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> 
             limit,
             environment(host, folder) | {MARK: mark},
             heard=Progress(host, name),
+            started=host.started,
             memory_mib=int(wanted.get("budget_mib", BUDGET_MIB)),
         )
         taken = time.monotonic() - started
@@ -216,9 +215,7 @@ def query_smoke(host: Host, name: str, module: str, request: str, *had: str) -> 
             keep(folder, answer, host.smoke)
     finally:
         child.end_marked(mark, MARK)
-        if folder:
-            shutil.rmtree(folder, ignore_errors=True)
-        child.folders.discard(folder)
+        child.remove_folder(folder)
     return answer
 
 
