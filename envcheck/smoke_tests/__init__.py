@@ -14,8 +14,12 @@ BACKENDS = {
     "jax": "jax",
     "cupy": "cupy",
     "openvino": "openvino",
+    "export": "torch",
 }
 """Backend -> the module whose presence makes it run; ``envcheck.smoke_tests.backends.NAME`` is its file."""
+
+ON_DEMAND = ("export",)
+"""Backends that run in a thorough test, or when they are named."""
 
 OPERATIONS = ("matmul", "convolution", "cnn", "transformer")
 """What every backend computes, in this order: the simplest one that fails tells most."""

@@ -45,6 +45,8 @@ class Teller:
         since = time.perf_counter()
         try:
             result = work()
+        except Failed:  # a step within this one, and it is told
+            raise
         except (Missing, Unsupported) as error:
             self.end(name, device, since, "skipped", [str(error)])
             raise
@@ -92,6 +94,7 @@ def run(request: dict[str, Any], tell: Teller) -> None:
         return
     try:
         backend = tell.step("backend", lambda: made(request), quiet=True)
+        backend.tell = tell
         said = tell.step("import", lambda: {str(name): str(value) for name, value in backend.load().items()})
         tell({"says": said})
         devices = tell.step("devices", lambda: [Device(*device) for device in backend.devices()])

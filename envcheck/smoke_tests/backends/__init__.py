@@ -57,6 +57,8 @@ class Backend:
 
     request: dict[str, Any]
     """What is asked for; see :func:`envcheck.smoke_tests.steps.run`."""
+    tell: Any
+    """A :class:`envcheck.smoke_tests.steps.Teller`, for a backend with steps within the usual ones."""
 
     def load(self) -> dict[str, str]:
         """Import the framework; what it says of itself (``version`` is known to readers, all else is shown)."""

@@ -27,6 +27,7 @@ class Gloo:
         self.seconds = float(request.get("seconds") or 180.0)
         self.forked: Group | None = None
         wanted = asked_for("cpu", "cpu", None, request.get("only") or []) and "cpu" not in request.get("skip", ())
+        wanted = wanted and not request.get("model")
         if sys.platform == "linux" and wanted and self.folder and not self.lacks():
             self.forked = Group("gloo", "gloo", DEVICES, self.folder, min(FORKED, self.seconds / 4)).fork()
 

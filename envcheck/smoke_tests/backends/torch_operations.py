@@ -8,7 +8,8 @@ from typing import Any
 
 from envcheck.smoke_tests.reference import Tensor, inputs
 
-HEADS = 4
+HEADS, HEAD = 4, 8
+"""Heads, and the width of one."""
 
 
 def tensor(torch: Any, given: Tensor) -> Any:
@@ -56,7 +57,7 @@ def cnn(torch: Any, given: dict[str, Any]) -> Any:
 def transformer(torch: Any, given: dict[str, Any]) -> Any:
     function = torch.nn.functional
     x = given["x"]
-    batch, length, width = x.shape
+    batch, length, width = x.shape[0], x.shape[1], HEADS * HEAD  # numbers that tracing keeps as they are
 
     def linear(x: Any, name: str) -> Any:
         return function.linear(x, given[f"w{name}"], given[f"b{name}"])
@@ -65,11 +66,11 @@ def transformer(torch: Any, given: dict[str, Any]) -> Any:
         return function.layer_norm(x, (width,), given[f"{name}_w"], given[f"{name}_b"], 1e-5)
 
     def split(x: Any, name: str) -> Any:
-        return linear(x, name).reshape(batch, length, HEADS, width // HEADS).transpose(1, 2)
+        return linear(x, name).reshape(batch, length, HEADS, HEAD).transpose(1, 2)
 
     normed = norm(x, "ln1")
     q, k, v = split(normed, "q"), split(normed, "k"), split(normed, "v")
-    weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(width // HEADS), dim=-1)
+    weights = torch.softmax(q @ k.transpose(-1, -2) / math.sqrt(HEAD), dim=-1)
     x = x + linear((weights @ v).transpose(1, 2).reshape(batch, length, width), "o")
     return x + linear(function.gelu(linear(norm(x, "ln2"), "1")), "2")
 
