@@ -56,7 +56,8 @@ TOPICS = (
               "not compatible with the current PyTorch", "ARCH_MISMATCH", "not supported by this GPU")),
     ("device", ("no CUDA-capable device", "No CUDA GPUs", "NVIDIA driver on your system", "ERROR_NO_DEVICE",
                 "no ROCm-capable", "No HIP GPUs", "not yet initialized", "devices are busy or unavailable",
-                "CUDA_ERROR_NOT_INITIALIZED", "No devices found", "failed call to cuInit")),
+                "CUDA_ERROR_NOT_INITIALIZED", "No devices found", "failed call to cuInit", "CUDA initialization",
+                "cudaGetDeviceCount")),
     ("build", ("not compiled with CUDA", "CUDA-enabled jaxlib is not installed", "not built with")),
     ("cudnn", ("CUDNN_STATUS", "cuDNN", "cudnn")),
 )  # fmt: skip
@@ -222,6 +223,7 @@ def lines(test: SmokeTest) -> list[str]:
 def _plain(line: str) -> str:
     line = re.sub(r"\x1b\[[0-9;]*m", "", line)
     line = line.partition("[ONNXRuntimeError] : ")[2].partition(" : ")[2].partition(" : ")[2] or line
+    line = re.sub(r"^\S+\.py:\d+: \w*Warning: ", "", line)
     line = re.sub(r"^\d{4}-\d\d-\d\d [\d:.]+ \[[^\]]*\] ", "", line)
     return re.sub(r"(?<![\w.:/])/(?:[^/\s:]+/)+(?=[^/\s:]+)", "", line).strip()  # of paths the file names
 

@@ -135,16 +135,16 @@ def _ran(one: Smoked, away: str) -> str:
         on_cpu = sum(count for name, count in test.kernels.items() if is_cpu(name))
         return f"ran {on_cpu} of {sum(test.kernels.values())} kernels on the CPU"
     if away == "cpu":
-        return "ran on the CPU, and nothing was raised"
+        return "ran on the CPU, and raised nothing"
     where = where_it_ran(test)
     return f"ran on {where if where and where != test.device else (test.providers or ['another device'])[0]}"
 
 
 def _why(one: Smoked, said: str) -> str:
-    parts = [said.rstrip(". ")[:300]] if said else []
+    parts = [f"it says: {said.rstrip('. ')[:300]}"] if said else []
     if one.there is False and one.test.kind == "cuda":
         parts.append("no NVIDIA GPU can be used here")
-    return f": {'; '.join(parts)}" if parts else ""
+    return f"; {'; '.join(parts)}" if parts else ""
 
 
 def _evidence(test: SmokeTest, one: Smoked) -> list[Evidence]:
@@ -186,12 +186,13 @@ def _without_offer(smoked: list[Smoked], builds: Sequence[FrameworkBuild], gpu: 
         if not tests or any(one.on_gpu or one.test.asked or not one.test.device for one in tests):
             continue  # it has a GPU to offer, or none was asked for, or it came to no device
         one = tests[0]
+        said = cause_of(one.test).text
         offered = ", ".join(dict.fromkeys(each.test.device for each in tests))
         yield Finding(
             severity="error",
             confidence="medium",
             subject=str(build),
-            message=f"{build} is a CUDA build, but offers {offered} only where there is {gpu}: it runs on the CPU.",
+            message=f"{build} is a CUDA build, but offers {offered} only where there is {gpu}{_why(one, said)}.",
             evidence=[
                 Evidence(f"devices that {one.test.backend} told of: {offered}", "smoke test"),
                 gpu.evidence,

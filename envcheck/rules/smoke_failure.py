@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 
 from envcheck.core.report import Evidence, Finding, Fix, Pass, Result, Undecided
 from envcheck.core.snapshot import known
-from envcheck.facts.smoke import cause_of, lacks_memory, lines, place
+from envcheck.facts.smoke import FAMILIES, cause_of, lacks_memory, lines, place
 from envcheck.rules.import_failure import DRIVER, SIGNALS
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _fixes(one: Smoked) -> list[Fix]:
         return [Fix(f"{again(test)} --memory-budget 16384", "the budget of the tests may be too small", "safe")]
     if test.outcome == "hang":
         return [Fix(f"{again(test)} --timeout 900", "if it only needs longer, e.g. for kernels of a new GPU", "safe")]
-    if not test.device or stage in BEFORE:
+    if test.backend in FAMILIES and (not test.device or stage in BEFORE):
         code = f"import {test.backend}"
     else:
         code = SNIPPETS.get((test.backend, stage), "").format(d=test.device)
