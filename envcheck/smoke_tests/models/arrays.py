@@ -74,7 +74,7 @@ def write(path: str, inputs: dict[str, Any], outputs: dict[str, Any], meta: dict
         for name, array in held.items():
             # A fixed date: the same run gives the same file.
             with archive.open(zipfile.ZipInfo(name + ".npy"), "w", force_zip64=True) as file:
-                numpy.lib.format.write_array(file, numpy.ascontiguousarray(array), allow_pickle=False)
+                numpy.lib.format.write_array(file, numpy.array(array, order="C"), allow_pickle=False)
 
 
 class Golden:

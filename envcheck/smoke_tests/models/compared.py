@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 TOLERANCE = {
@@ -82,13 +81,6 @@ def compare(
     if not odd.any() and largest:
         text += f"; the largest difference is {difference:.2g} of the largest value"
     return Compared("nan" if odd.any() else "wrong", difference, limits[1], text)
-
-
-def names_differ(found: Mapping[str, Any], wanted: Mapping[str, Any], file: str) -> list[str]:
-    """Sentences on outputs that only one of the two has."""
-    lost = [f"{file} has output {name}, the model has none of that name" for name in wanted if name not in found]
-    new = [f"the model has output {name}, {file} has none of that name" for name in found if name not in wanted]
-    return lost + new
 
 
 NARROW = ("bfloat16", "float16", "float32", "float64")

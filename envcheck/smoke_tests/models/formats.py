@@ -128,6 +128,11 @@ def _shown(head: bytes) -> str:
     return f"the bytes {text[:8].hex(' ')}"
 
 
+def zipped(path: str) -> bool:
+    with open(path, "rb") as file:
+        return file.read(2) == b"PK"
+
+
 def names_in(archive: ZipFile) -> list[str]:
     """The names in an archive of torch, without the folder that all of them are in."""
     return [name.partition("/")[2] or name for name in archive.namelist()[:MOST_ENTRIES]]
@@ -138,9 +143,29 @@ def open_zip(path: str, name: str) -> ZipFile:
     import zipfile
 
     try:
-        return zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise ModelError(f"{name} is a damaged zip archive, cut off perhaps: {error}") from None
+    for entry in archive.infolist():
+        if not entry.CRC:
+            # Written without checksums (torch.serialization.set_crc32_options); zipfile compares none then.
+            entry.CRC = None  # type: ignore[assignment]
+    return archive
+
+
+def whole(path: str, name: str) -> None:
+    """Unpack everything, keep nothing. Raises ModelError where a checksum does not match."""
+    import zipfile
+    import zlib
+
+    with open_zip(path, name) as archive:
+        for entry in archive.infolist()[:MOST_ENTRIES]:
+            try:
+                with archive.open(entry) as file:
+                    while file.read(1 << 20):
+                        pass
+            except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+                raise ModelError(f"{name} is damaged: {entry.filename} can't be unpacked: {error}") from None
 
 
 def _archive(path: str, name: str) -> str:

@@ -5,34 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from envcheck.smoke_tests.models.made import listed
+
 if TYPE_CHECKING:
     from envcheck.smoke_tests.models.running import Output, State
 
 
 def judge(state: State, device: str, outputs: Mapping[str, Output]) -> Iterator[dict[str, Any]]:
     """Records ``check``, one for each output and each of what it is held against."""
-    from envcheck.smoke_tests.models.compared import names_differ
-
     rtol, atol = state.model.get("rtol"), state.model.get("atol")
-    if state.golden is not None:
-        golden = state.golden
-        dtypes = golden.meta.get("dtypes")
-        dtypes = dtypes if isinstance(dtypes, dict) else {}
-        for text in names_differ(outputs, golden.outputs, golden.name):
-            yield {"device": device, "operation": "outputs", "dtype": "", "status": "shape", "said": text,
-                   "against": golden.name}  # fmt: skip
-        for name, array in golden.outputs.items():
+    golden = state.golden
+    if golden is not None:
+        types = golden.meta.get("dtypes")
+        types = types if isinstance(types, dict) else {}
+        wanted = paired(golden.outputs, outputs)
+        for name, array in wanted.items():
             if name in outputs:
-                yield _held(
-                    name, outputs[name], array, str(dtypes.get(name, array.dtype)), rtol, atol, device, golden.name
-                )
+                dtype = str(types.get(name, array.dtype))
+                yield _held(name, outputs[name], array, dtype, rtol, atol, device, golden.name)
+            else:
+                text = f"{golden.name} has output {name}, the model has {listed(outputs)}"
+                yield _odd(device, name, str(array.dtype), golden.name, text)
+        for name, output in outputs.items():
+            if name not in wanted:
+                text = f"the model has output {name}, {golden.name} has {listed(wanted)}"
+                yield _odd(device, name, output.dtype, golden.name, text)
     if state.first is not None:
         other, before = state.first
         for name, output in outputs.items():
             if name in before:
                 one = before[name]
                 yield _held(name, output, one.array, one.dtype, rtol, atol, device, other)
-    if state.golden is None:
+    if golden is None:
         for name, output in outputs.items():
             count = not_numbers(output.array)
             record = {"device": device, "operation": name, "dtype": output.dtype, "against": "NaN"}
@@ -41,6 +45,17 @@ def judge(state: State, device: str, outputs: Mapping[str, Output]) -> Iterator[
                 continue
             made = "; the inputs were made from the signature: --inputs gives real ones" if state.made else ""
             yield {**record, "status": "nan", "said": f"{count} of {output.array.size} values of {name} are NaN{made}"}
+
+
+def paired(golden: Mapping[str, Any], outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The golden outputs by the names of the model's: one output is the other whatever it is called."""
+    if len(golden) == len(outputs) == 1:
+        return dict(zip(outputs, golden.values(), strict=True))
+    return golden
+
+
+def _odd(device: str, name: str, dtype: str, against: str, text: str) -> dict[str, Any]:
+    return {"device": device, "operation": name, "dtype": dtype, "status": "shape", "against": against, "said": text}
 
 
 def _held(

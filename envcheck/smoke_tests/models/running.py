@@ -15,8 +15,8 @@ from envcheck.probes.import_child import chain
 from envcheck.smoke_tests import ON_DEVICE, asked_for
 from envcheck.smoke_tests.backends import Backend, Device, Missing, Unsupported
 from envcheck.smoke_tests.models import ModelError
-from envcheck.smoke_tests.models.formats import File, sniff
-from envcheck.smoke_tests.steps import Alone, Failed, free_mib, made
+from envcheck.smoke_tests.models.formats import File, sniff, whole, zipped
+from envcheck.smoke_tests.steps import Alone, Failed, free_mib
 
 if TYPE_CHECKING:
     from envcheck.smoke_tests.models.arrays import Golden
@@ -134,9 +134,17 @@ def run(request: dict[str, Any], tell: Teller) -> None:
         return
 
 
+def made(request: dict[str, Any]) -> Backend:
+    backend: Backend = __import__(request["module"], fromlist=("backend",)).backend()
+    backend.request = request
+    return backend
+
+
 def opened(request: Mapping[str, Any]) -> State:
     """Look at the file before any framework is imported. Raises ModelError."""
     file = sniff(request["model"]["path"])
+    if zipped(file.path):
+        whole(file.path, file.name)
     if file.kind == "onnx":
         from envcheck.smoke_tests.models import onnx_file
 
@@ -222,7 +230,7 @@ def on_device(state: State, backend: Backend, device: Device, tell: Teller) -> N
     loaded = step(tell, "load", lambda: module.load(backend, worker, device, state), place)
     if not isinstance(loaded, Runner):
         loaded(tell)  # weights: there is nothing to run
-        tell({"told": {"device": place, **worker.told()}})
+        tell({"told": {"device": place, **worker.told(), "ran_on": place}})
         return
     arrays = step(tell, "inputs", lambda: inputs_for(state, loaded), place)
     for number, note in enumerate(state.notes):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from envcheck.smoke_tests.models import ModelError
+from envcheck.smoke_tests.models.formats import zipped
 from envcheck.smoke_tests.models.made import Slot
 from envcheck.smoke_tests.models.running import Output, Runner
 from envcheck.smoke_tests.models.tree import MOST, leaves
@@ -48,6 +49,15 @@ def _read(work: Callable[[], Any], state: State) -> Any:
         if "Unknown builtin op" in text or "Could not find any similar ops" in text:
             first = text.strip().splitlines()[0][:200]
             raise ModelError(f"{state.file.name} uses an operator that is not registered here: {first}") from None
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        if "failed to resolve" in text or "Unsupported target type" in text:
+            at = max(text.find("Unsupported target type"), 0)
+            raise ModelError(
+                f"{state.file.name} uses an operator that is not registered here: the package that brings it would have "
+                f"to be imported first, which envcheck does not do: {text[at : at + 300]}"
+            ) from None
         raise
 
 
@@ -210,9 +220,7 @@ def _pickled(torch: Any, worker: Any, device: Device, state: State) -> Any:
     name, path = state.file.name, state.file.path
     trusted = bool(state.model.get("trust_pickle"))
     options: dict[str, Any] = {"map_location": "cpu", "weights_only": not trusted}
-    with open(path, "rb") as file:
-        archive = file.read(2) == b"PK"
-    if archive and tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 1):
+    if zipped(path) and tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 1):
         options["mmap"] = True
     try:
         held = _read(lambda: torch.load(path, **options), state)
@@ -231,6 +239,8 @@ def _pickled(torch: Any, worker: Any, device: Device, state: State) -> Any:
             objects = objects_in(path, name)
             if objects:
                 raise ModelError(refusal(name, "holds pickled Python objects", objects)) from None
+        if "on <module '__main__'" in first:
+            first = "its class was defined in the script that saved it (__main__), and no other program has it"
         raise ModelError(f"{name} can't be loaded: {first}") from None
     module = held
     if isinstance(held, dict):
