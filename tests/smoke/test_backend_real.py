@@ -100,6 +100,24 @@ def test_jax(run: Run, site: str) -> None:
     assert claimed == {"bfloat16": True, "float16": True, "int8": True, "float8_e4m3": False}
 
 
+def test_jax_on_a_cpu_that_is_taken_for_a_gpu(run: Run, site: str, tmp_path: Path) -> None:
+    info = tmp_path / "jax_as_gpu-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: jax-as-gpu\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[envcheck.smoke_backends]\njax-as-gpu = jax_as_gpu\n")
+    shutil.copy(HERE / "jax_as_gpu.py", tmp_path)
+    (test,) = run("jax-as-gpu", str(tmp_path), site)
+    assert (test.outcome, known(test.error), test.device, test.kind) == ("ok", None, "cuda:0", "cuda")
+    claimed = {check.dtype: known(check.claimed) for check in test.checks if check.dtype != "float32"}
+    assert claimed == dict.fromkeys(("tf32", "bfloat16", "float16", "int8", "float8_e4m3"), True)
+    assert {(speed.measure, speed.dtype) for speed in test.speeds} == {
+        *(("matmul", dtype) for dtype in ("float32", "tf32", "float16", "bfloat16")),
+        ("copy", "uint8"),
+        ("to-device", "uint8"),
+    }
+    assert test.facts["capability"] == "9.0"
+
+
 @NO_GPU
 def test_jax_falls_back_to_the_cpu(run: Run, site: str, plugins: str) -> None:
     cpu, gpu = run("jax", site, plugins, env={"CUDA_VISIBLE_DEVICES": "0"})
