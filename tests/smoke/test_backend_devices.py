@@ -178,9 +178,9 @@ class Core:
         return Names(get_property=told.__getitem__)
 
 
-def openvino_backend(core: Core) -> openvino.OpenVino:
+def openvino_backend(core: Core, version: str = "2026.4.1") -> openvino.OpenVino:
     made = openvino.OpenVino()
-    made.module, made.core = Names(), core
+    made.module, made.core, made.version = Names(), core, version
     return made
 
 
@@ -203,6 +203,12 @@ def test_openvino_on_a_device_without_float32() -> None:
     with pytest.raises(Unsupported, match="NPU has no float32, only FP16, INT8"):
         worker.prepare("matmul", "float32")
     assert list(worker.speeds()) == []
+
+
+@pytest.mark.parametrize(("version", "claimed"), [("2023.3.0", False), ("2024.0.0", True)])
+def test_openvino_on_a_cpu_that_only_reads_float16(version: str, claimed: bool) -> None:
+    backend = openvino_backend(Core(CPU=["FP32", "FP16"]), version)
+    assert backend.open(backend.devices()[0]).dtypes()["float16"] is claimed
 
 
 def test_openvino_that_takes_another_precision() -> None:

@@ -18,8 +18,11 @@ CAPABILITIES = {"float32": "FP32", "float16": "FP16", "bfloat16": "BF16", "int8"
 """Data type -> how a device names it among its capabilities."""
 WORDS = {"f32": ("f32", "float32"), "f16": ("f16", "float16"), "bf16": ("bf16", "bfloat16")}
 """Precision hint -> how releases print it."""
-NO_LAYER = ("not supported", "unsupported", "Unsupported", "NotImplemented", "OpConversionFailure", "No translator")
-"""How OpenVINO says that it, or a device, has no layer for a model."""
+REFUSALS = (
+    *("not supported", "unsupported", "Unsupported", "NotImplemented", "OpConversionFailure", "No translator"),
+    "INFERENCE_PRECISION_HINT",
+)
+"""How OpenVINO says that it, or a device, has no layer for a model, or not this precision."""
 
 SIZE, GPU_SIZE = 512, 2048
 """Rows of the matrix that is multiplied to see how fast a device is."""
@@ -41,7 +44,8 @@ class OpenVino(Backend):
         self.core = self.module.Core()
         build = self.module.get_version() if hasattr(self.module, "get_version") else openvino.__version__
         # 2026.4.1-22982-e213a147257-releases/2026/4: the release, the build, the commit, the branch.
-        return {"version": str(build).partition("-")[0], "build": str(build)}
+        self.version = str(build).partition("-")[0]
+        return {"version": self.version, "build": str(build)}
 
     def devices(self) -> list[Device]:
         found = [str(name) for name in self.core.available_devices]
@@ -51,14 +55,17 @@ class OpenVino(Backend):
         return [Device(name, _kind(name), _text(self.core, name, "FULL_DEVICE_NAME")) for name in found]
 
     def open(self, device: Device) -> Worker:
-        return OpenVinoWorker(self.module, self.core, device)
+        return OpenVinoWorker(self.module, self.core, device, self.version)
 
 
 class OpenVinoWorker(Worker):
-    def __init__(self, module: Any, core: Any, device: Device) -> None:
+    def __init__(self, module: Any, core: Any, device: Device, version: str) -> None:
         self.module, self.core, self.device = module, core, device
         capabilities = _property(core, device.id, "OPTIMIZATION_CAPABILITIES")
         self.capabilities = [str(word) for word in capabilities] if isinstance(capabilities, list | tuple) else []
+        if device.kind == "cpu" and version < "2024" and "FP16" in self.capabilities:
+            # Until 2023.3 it means of a CPU that models in float16 can be read; they are computed in another type.
+            self.capabilities.remove("FP16")
         self.primitives: set[str] = set()
         self.first: Any = None
         if self._has("float32"):
@@ -110,7 +117,7 @@ class OpenVinoWorker(Worker):
         except Unsupported:
             raise
         except Exception as error:
-            if dtype != "float32" and any(word in str(error) for word in NO_LAYER):
+            if dtype != "float32" and any(word in str(error) for word in REFUSALS):
                 raise Unsupported(str(error)) from None
             raise
         self._note_primitives(compiled)
