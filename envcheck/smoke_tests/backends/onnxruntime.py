@@ -80,6 +80,9 @@ class OnnxWorker(Worker):
 
         options = self.runtime.SessionOptions()
         options.log_severity_level = 2
+        if operation != "speed":
+            # Threads of several sessions that wait for work in a loop take the time of the one that has some.
+            options.intra_op_num_threads = 1
         asked = [self.device.id] if self.device.kind == "cpu" else [self.device.id, "CPUExecutionProvider"]
         if self.device.kind != "cpu" and self.folder:
             options.enable_profiling = True
