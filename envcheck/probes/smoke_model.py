@@ -40,7 +40,7 @@ def query_model(host: Host, request: str) -> dict[str, Any]:
 
     from envcheck.probes.smoke import query_backends
     from envcheck.smoke_tests.models import ModelError
-    from envcheck.smoke_tests.models.formats import ALSO, BACKENDS, CALLED, sniff
+    from envcheck.smoke_tests.models.formats import BACKENDS, CALLED, sniff
 
     wanted = json.loads(request)
     path = wanted["model"]["path"]
@@ -50,7 +50,7 @@ def query_model(host: Host, request: str) -> dict[str, Any]:
     except ModelError as error:
         return {**found, "error": str(error)}
     here = {**query_backends(host, "own"), "safetensors": "envcheck.smoke_tests.models.weights"}
-    able = BACKENDS[kind] + ALSO.get(kind, ())
+    able = BACKENDS[kind]
     called = f"{found['name']} is {'an' if CALLED[kind][0] in 'AEOaeo' else 'a'} {CALLED[kind]}"
     asked = [backend for backend in wanted.get("backends", ()) if backend]
     found["untested"] = {

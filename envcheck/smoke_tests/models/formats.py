@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LEGACY_TORCH = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """After the two bytes of the pickle protocol: the magic number of torch.save before torch 1.6."""
+MOST_TIMES = 8
+"""An archive may be larger when it is unpacked: weights are hardly compressed by anything."""
 MOST_ENTRIES = 200_000
 """Files in an archive that are looked at."""
 
@@ -25,9 +27,6 @@ BACKENDS: dict[str, tuple[str, ...]] = {
     "plan": ("tensorrt",),
 }
 """Kind -> backends that run it, the first that is installed is taken."""
-
-ALSO = {"onnx": ("tensorrt",)}
-"""Kind -> backends that run it only when they are named."""
 
 ENDINGS = {
     ".onnx": "onnx",
@@ -93,7 +92,10 @@ def sniff(path: str) -> File:
     by_ending = ENDINGS.get(os.path.splitext(name)[1].lower(), "")
     kind = _by_content(path, name, head, by_ending)
     if head.startswith(b"PK"):
-        size = max(size, _unpacked(path, name))
+        unpacked = _unpacked(path, name)
+        if unpacked > size * MOST_TIMES + (64 << 20):
+            raise ModelError(f"{name} unpacks to {unpacked >> 20} MiB from {size >> 20} MiB: no model does that")
+        size = max(size, unpacked)
     return File(path, name, kind, size)
 
 

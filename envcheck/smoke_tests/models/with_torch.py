@@ -55,8 +55,8 @@ def _read(work: Callable[[], Any], state: State) -> Any:
         if "failed to resolve" in text or "Unsupported target type" in text:
             at = max(text.find("Unsupported target type"), 0)
             raise ModelError(
-                f"{state.file.name} uses an operator that is not registered here: the package that brings it would have "
-                f"to be imported first, which envcheck does not do: {text[at : at + 300]}"
+                f"{state.file.name} uses an operator that is not registered here; the package that brings it would "
+                f"have to be imported first, which envcheck does not do: {text[at : at + 300]}"
             ) from None
         raise
 
