@@ -25,6 +25,13 @@ class Group:
         self.path = os.path.join(folder, name)
         self.until = time.monotonic() + seconds
         self.processes: list[Any] = []
+        if os.path.exists(self.meeting(self.path)):  # where an earlier group met, no other one can
+            os.unlink(self.meeting(self.path))
+
+    @staticmethod
+    def meeting(path: str) -> str:
+        """The file by which the processes find each other."""
+        return path + ".meeting"
 
     def _job(self, rank: int) -> dict[str, Any]:
         return {"backend": self.backend, "path": self.path, "rank": rank, "size": len(self.devices),
@@ -182,7 +189,7 @@ def all_reduce(job: dict[str, Any]) -> None:
         torch.set_num_threads(1)  # in a fork there are no others
     else:
         torch.cuda.set_device(device)
-    path = job["path"].replace(os.sep, "/") + ".meeting"
+    path = Group.meeting(job["path"]).replace(os.sep, "/")
     distributed.init_process_group(
         job["backend"],
         init_method=f"file://{'' if path.startswith('/') else '/'}{path}",
