@@ -16,7 +16,7 @@ from envcheck.core.snapshot import SmokeTest, known
 from envcheck.probes.host import Host, Ran
 from envcheck.probes.log import Log
 from envcheck.probes.smoke_options import BUDGET_MIB, SmokeOptions
-from envcheck.smoke_tests import BACKENDS, GROUP, ON_DEVICE, asked_for
+from envcheck.smoke_tests import BACKENDS, GROUP, ON_DEMAND, ON_DEVICE, asked_for
 
 EACH = 180.0
 """Seconds for one child: a first start from a network disk, with kernels compiled for a new GPU, takes minutes."""
@@ -52,6 +52,8 @@ def probe(host: Host, log: Log) -> list[SmokeTest]:
 
     for name, module in offered(host, options, found):
         if name in found or (options.backends and name not in options.backends):
+            continue
+        if name in ON_DEMAND and not (options.thorough or options.backends):
             continue
         found[name] = []
         threads.append(threading.Thread(target=work, args=(name, module), daemon=True))
