@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from envcheck.core.snapshot import SnapshotError as SnapshotError
     from envcheck.core.snapshot import Stack as Stack
     from envcheck.core.snapshot import Unknown as Unknown
+    from envcheck.diagnosis.explain import explain_failures as explain_failures
+    from envcheck.diagnosis.explain import install_excepthook as install_excepthook
     from envcheck.diagnosis.model import Cause as Cause
     from envcheck.diagnosis.model import Diagnosis as Diagnosis
     from envcheck.diagnosis.text import DiagnosisError as DiagnosisError
@@ -44,6 +46,8 @@ _WHERE = {
     "snapshot": "api",
     "diff": "api",
     "diagnose": "api",
+    "explain_failures": "diagnosis.explain",
+    "install_excepthook": "diagnosis.explain",
     "Cause": "diagnosis.model",
     "Diagnosis": "diagnosis.model",
     "DiagnosisError": "diagnosis.text",

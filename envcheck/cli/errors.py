@@ -18,6 +18,7 @@ EXPECTED = (
     ("core.snapshot", "SnapshotError"),
     ("inspection.subject", "InspectError"),
     ("probes.smoke_options", "SmokeError"),
+    ("diagnosis.text", "DiagnosisError"),
     ("matrix.model", "MatrixError"),
     ("matrix.model", "QueryError"),
 )

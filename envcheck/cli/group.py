@@ -11,7 +11,7 @@ import click
 from envcheck.cli import check
 from envcheck.cli.options import CHECK
 
-COMMANDS = ("check", "smoke", "snapshot", "diff", "inspect", "rules", "explain", "matrix")
+COMMANDS = ("check", "smoke", "diagnose", "run", "snapshot", "diff", "inspect", "rules", "explain", "matrix")
 
 HELP = """Will this deep-learning stack run on this machine? If not: what is wrong, how do we know, what mends it?
 

@@ -34,9 +34,9 @@ class Codes:
                 self._by[str(old)] = signature
             for name in NAMES:
                 if row.get(name):
-                    self._by.setdefault(row[name].lower(), signature)
+                    self._by.setdefault(_plain(row[name]), signature)
             for text in row.get("texts") or ():
-                self._by.setdefault(text.lower(), signature)
+                self._by.setdefault(_plain(text), signature)
 
     @classmethod
     def load(cls, matrix: Matrix, table: str) -> Codes:
@@ -46,7 +46,7 @@ class Codes:
     def find(self, values: dict[str, str]) -> dict[str, Any] | None:
         """The signature of what was captured: text and name count before the number, which changed with releases."""
         for group in ("text", "name", "code"):
-            found = self._by.get(values.get(group, "").strip().lower())
+            found = self._by.get(_plain(values.get(group, "")))
             if found is not None:
                 return found
         return None
@@ -65,6 +65,11 @@ class Codes:
             "source": row["source"],
             "as_of": row["as_of"],
         }
+
+
+def _plain(name: str) -> str:
+    """Without case, underscores and a closing dot: NVMLError_Timeout is NVML_ERROR_TIMEOUT."""
+    return name.strip().rstrip(".").replace("_", "").lower()
 
 
 def name_of(row: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 A condition is a need (``sm>=8.0``, ``torch<2.1``, ``windows``, ``gpu``; see :mod:`envcheck.needs`), the same after
 ``no`` (``no gpu``), or a comparison of two captured values, or of one with a version: ``{found} < {needed}``,
-``{found} >= 9``; ``{name}`` alone: it was captured.
+``{found} >= 9``; ``{name}`` alone: it was captured. A word before captured values is looked up in the facts:
+``other {lib}``, ``no-wheel-for python {name} {spec}``, ``build torch cpu`` (see :mod:`envcheck.diagnosis.lookups`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,18 @@ from collections.abc import Mapping
 from envcheck.core.snapshot import Snapshot
 from envcheck.versions import compare_numbers
 
+LOOKUPS = {"other": "another_number", "no-wheel-for": "no_wheel_for", "build": "is_build"}
 _COMPARISON = re.compile(r"\s*(\{\w+\}|[\w.]+)\s*(<=|>=|==|!=|<|>)\s*(\{\w+\}|[\w.+-]+)\s*")
 
 
 def holds(condition: str, snapshot: Snapshot, values: Mapping[str, str]) -> bool | None:
     """Whether it holds; None when what it is about is not known. Raises ValueError for what is no condition."""
+    word, _, rest = condition.partition(" ")
+    if word in LOOKUPS:
+        from envcheck.diagnosis import lookups
+
+        given = [re.sub(r"\{(\w+)\}", lambda group: values.get(group[1]) or "", part) for part in rest.split(" ")]
+        return bool(getattr(lookups, LOOKUPS[word])(snapshot, *given))
     if "{" in condition:
         return _compared(condition, values)
     from envcheck.needs import MET, UNKNOWN, NeedError, evaluate, parse

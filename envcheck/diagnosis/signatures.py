@@ -22,6 +22,8 @@ MOST_HITS = 8
 """Places of one signature that are looked at; a message that repeats says nothing new."""
 
 KINDS = ("cause", "symptom", "harmless", "program")
+ONLY_TOLD = ("op-unsupported", "serialization-mismatch")
+"""Causes that only a message shows: no rule finds them in facts."""
 
 
 class Signatures:

@@ -40,38 +40,43 @@ class Reduced:
 
 
 def decoded(data: bytes, name: str = "the text") -> str:
-    """Bytes as text: UTF-8, UTF-16 (Windows' redirections), else the Windows code page.
-
-    Raises DiagnosisError for binary data.
-    """
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", "replace")
-    if data[:3] == b"\xef\xbb\xbf":
-        data = data[3:]
-    head = data[:65536]
-    if head.count(b"\0") * 3 > len(head) > 3 and head[::2].strip(b"\0"):
-        even, odd = head[::2].count(b"\0"), head[1::2].count(b"\0")
-        if odd > 4 * even:
-            return data.decode("utf-16-le", "replace")
-    if b"\0" in head and _binary(head):
+    """Bytes as text. Raises DiagnosisError for binary data."""
+    encoding = encoding_of(data)
+    if encoding is None:
         raise DiagnosisError(f"{name} is no text: it holds binary data")
+    return data.decode(encoding, "replace")
+
+
+def encoding_of(data: bytes) -> str | None:
+    """By how it begins: UTF-8, UTF-16 (Windows' redirections), or a code page of Windows; None for binary data."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if data[:3] == b"\xef\xbb\xbf":
+        return "utf-8-sig"
+    head = data[:65536]
+    even, odd = head[::2].count(b"\0"), head[1::2].count(b"\0")
+    if odd * 3 > len(head) // 2 and odd > 4 * even:
+        return "utf-16-le"
+    if _binary(head):
+        return None
     try:
-        return data.decode("utf-8")
+        head.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.reason == "unexpected end of data" and error.start > len(data) - 4:
-            return data.decode("utf-8", "replace")
+        if error.start > len(head) - 4:  # a letter that is cut off
+            return "utf-8"
         for encoding in ("gb18030", "cp932"):  # what Windows writes in Chinese and Japanese
             try:
-                text = data.decode(encoding)
+                text = head[: len(head) - 4].decode(encoding, "strict" if len(head) < 65536 else "ignore")
             except UnicodeDecodeError:
                 continue
-            if any("\u3040" <= letter <= "\u9fff" for letter in text):
-                return text
-        return data.decode("utf-8", "replace")
+            if sum("\u3040" <= letter <= "\u9fff" for letter in text) > len(text) / 50:
+                return encoding
+    return "utf-8"
 
 
 def _binary(head: bytes) -> bool:
-    strange = sum(1 for byte in head[:4096] if byte < 9 or 13 < byte < 27 or 28 <= byte < 32)
+    """Control characters that no program prints, more than one in 20 bytes."""
+    strange = sum(1 for byte in head[:4096] if byte < 7 or 13 < byte < 27 or 28 <= byte < 32)
     return strange * 20 > min(len(head), 4096)
 
 

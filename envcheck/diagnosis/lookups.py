@@ -1,0 +1,108 @@
+"""Conditions that look what a message names up: libraries in the facts, wheels in the tables.
+
+Each is true only where that is known; what is not known is no reason to name a cause.
+"""
+
+from __future__ import annotations
+
+from envcheck.core.snapshot import Absent, Snapshot, Unknown, known
+from envcheck.versions import canonical, numbers, satisfies, satisfies_prefix
+
+
+def another_number(snapshot: Snapshot, file: str) -> bool:
+    """Tell whether the library ``file`` is there under another number: another major release of it."""
+    from envcheck.facts import Facts
+    from envcheck.facts.libraries import names_of, parse_name
+    from envcheck.matrix import Matrix
+
+    wanted = parse_name(file)
+    facts = Facts(snapshot, Matrix.load())
+    found = facts.get("libraries")
+    if wanted is None:
+        return False
+    libraries = None if isinstance(found, (Absent, Unknown)) else found
+    same = libraries.find(wanted.family) if libraries else []
+    if wanted.family in ("cudnn", "nvinfer"):
+        there = {item.name.number for item in same} - {None}
+        if wanted.family == "cudnn":
+            there |= _first(known(snapshot.stack.cudnn))
+        else:
+            there |= _first(_version(facts, "tensorrt"))
+        number = wanted.number or _cudnn_of_part(wanted.stem)
+        return bool(there) and number is not None and number not in there
+    toolkit = facts.get("toolkit")
+    there = set(libraries.cuda_majors()) if libraries else set()
+    if not isinstance(toolkit, (Absent, Unknown)):
+        there |= _first(known(toolkit.version))
+    majors = names_of(facts.matrix).cuda_of(wanted)
+    if not majors:
+        return any(item.name.number not in (None, wanted.number) for item in same) and wanted.number is not None
+    return bool(there) and not there & majors
+
+
+def _cudnn_of_part(stem: str) -> int | None:
+    """cuDNN 8 alone has libraries whose names end in ``_infer`` and ``_train``."""
+    return 8 if stem.endswith(("_infer", "_train")) else None
+
+
+def _first(version: str | None) -> set[int]:
+    found = numbers(version or "")
+    return {int(found[0])} if found else set()
+
+
+def _version(facts: object, package: str) -> str | None:
+    packages = facts.get("packages")  # type: ignore[attr-defined]
+    return None if isinstance(packages, (Absent, Unknown)) else packages.version(package)
+
+
+def no_wheel_for(snapshot: Snapshot, what: str, name: str, spec: str = "") -> bool:
+    """Tell whether the index has no build of the asked releases for this ``python``, or none for this ``platform``."""
+    from envcheck.facts import Facts
+    from envcheck.facts.wheels import COLUMNS, is_pure, offers_platform, offers_python
+    from envcheck.matrix import Matrix
+
+    matrix = Matrix.load()
+    rows = [row for row in matrix.rows("wheels", package=canonical(name)) if _meets(row["version"], spec)]
+    facts = Facts(snapshot, matrix)
+    python = known(snapshot.stack.python.version)
+    columns = facts.get("wheel_platforms")
+    if isinstance(columns, (Absent, Unknown)):
+        columns = tuple(COLUMNS.values())
+    fitting = [
+        row for row in rows if is_pure(row) or row["sdist"] or any(offers_platform(row, column) for column in columns)
+    ]
+    if what == "platform":
+        return bool(rows) and not fitting
+    if python is None or len(numbers(python)) < 2:
+        return False
+    return bool(fitting) and not any(
+        _accepts(row["requires_python"], python)
+        and (row["sdist"] or offers_python(row, python, known(snapshot.stack.python.abi)))
+        for row in fitting
+    )
+
+
+def _meets(version: str, spec: str) -> bool:
+    wanted = spec.partition("+")[0].partition(";")[0]
+    try:
+        return not wanted or satisfies(version, wanted)
+    except ValueError:
+        return False
+
+
+def _accepts(requires_python: str | None, python: str) -> bool:
+    try:
+        return not requires_python or satisfies_prefix(python, requires_python) is not False
+    except ValueError:
+        return True
+
+
+def is_build(snapshot: Snapshot, package: str, variant: str) -> bool:
+    """Tell whether the installed build of a framework is certainly of this variant: ``cpu``, ``cuda`` or ``rocm``."""
+    from envcheck.facts import Facts
+    from envcheck.matrix import Matrix
+
+    builds = Facts(snapshot, Matrix.load()).get("cuda_builds")
+    if isinstance(builds, (Absent, Unknown)):
+        return False
+    return any(one.package == package and one.variant == variant for one in builds)

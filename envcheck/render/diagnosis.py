@@ -1,0 +1,78 @@
+"""A diagnosis as text."""
+
+from __future__ import annotations
+
+import sys
+
+from envcheck.diagnosis.model import Cause, Diagnosis, Recognised
+from envcheck.render.terminal import clamp, clean, columns, wants_color
+from envcheck.render.text import Page
+
+MOST = 3
+"""Causes that are shown whole; the others by their names."""
+
+
+def render_diagnosis(
+    diagnosis: Diagnosis,
+    *,
+    width: int | None = None,
+    color: bool | None = None,
+    encoding: str | None = None,
+    verbose: bool = False,
+) -> str:
+    """The diagnosis for people; ends with a newline. Options as for :func:`envcheck.render.text.render_text`."""
+    page = Page(
+        width=columns(sys.stdout) if width is None else clamp(width),
+        color=wants_color(sys.stdout) if color is None else color,
+        encoding=encoding or getattr(sys.stdout, "encoding", None) or "utf-8",
+        verbose=verbose,
+    )
+    _verdict(page, diagnosis)
+    shown = diagnosis.causes if verbose else [one for one in diagnosis.causes if one.confidence != "low"][:MOST]
+    if not shown and diagnosis.verdict == "unknown":
+        shown = diagnosis.causes[:MOST]
+    for number, cause in enumerate(shown, 1):
+        _cause(page, number, cause)
+    rest = [cause for cause in diagnosis.causes if cause not in shown]
+    if rest:
+        page.lines.append("")
+        page.say(", ".join(dict.fromkeys(cause.rule for cause in rest)), "less likely: ", "  ")
+    for heading, listed in (("the program itself", diagnosis.program), ("harmless", diagnosis.harmless)):
+        if listed:
+            page.lines.append("")
+            page.lines.append(page.paint(f"{heading}:", "bold"))
+            for one in listed:
+                _recognised(page, one)
+    if diagnosis.notes:
+        page.lines.append("")
+        for note in diagnosis.notes:
+            page.say(note, "note: ", "  ")
+    return page.text()
+
+
+def _verdict(page: Page, diagnosis: Diagnosis) -> None:
+    if diagnosis.verdict == "environment":
+        first = diagnosis.causes[0]
+        sure = {"high": "the cause is", "medium": "the likely cause is", "low": "a possible cause is"}[first.confidence]
+        page.say(f"{sure} {first.rule}", f"{page.marks['error']} ", "  ", "bold", "red")
+    elif diagnosis.verdict == "not-environment":
+        words = "the environment is not to blame" if diagnosis.program else "this is harmless"
+        page.say(words, f"{page.marks['ok']} ", "  ", "bold", "green")
+    else:
+        words = "no known message was recognised" + ("" if diagnosis.causes else ", and the facts show no cause")
+        page.say(words, f"{page.marks['unknown']} ", "  ", "bold", "yellow")
+
+
+def _cause(page: Page, number: int, cause: Cause) -> None:
+    page.lines.append("")
+    subject = f": {clean(cause.subject)}" if cause.subject else ""
+    page.say(f"{number}. {cause.rule} ({cause.confidence} confidence){subject}", "", "   ", "bold")
+    page.say(cause.message, "  ")
+    page.evidence(cause.evidence)
+    page.fixes(cause.fixes)
+
+
+def _recognised(page: Page, one: Recognised) -> None:
+    page.say(one.line, "  - ", "    ")
+    if one.means:
+        page.say(one.means, "    ", "    ")
