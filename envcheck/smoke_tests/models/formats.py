@@ -109,7 +109,7 @@ def _by_content(path: str, name: str, head: bytes, by_ending: str) -> str:
         raise ModelError(f"{name} is a TensorFlow Lite model, which is not run here")
     if head[4:8] == b"ORTM":
         return "ort"
-    if head[0] == 0x80 and 2 <= head[1] <= 5:
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "pickled"
     if head[8:9] == b"{" and (by_ending == "safetensors" or int.from_bytes(head[:8], "little") < 1 << 30):
         return "safetensors"
