@@ -49,6 +49,7 @@ SLOW_LINK = 1.0
 SHORT = {"float32": "fp32", "tf32": "tf32", "float16": "fp16", "bfloat16": "bf16", "float8_e4m3": "fp8", "int8": "int8"}
 LOW_CLOCK = 1e9
 """Hz: no CPU on which models are deployed runs slower under load."""
+MOST_CORES = 16
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MANY = 8
 """From so many CPUs on one thread is a waste."""
@@ -197,8 +198,8 @@ def _cpu(one: Smoked, env: dict[str, str], snapshot: Snapshot, matrix: Matrix) -
     row = cpu_speed(matrix, known(snapshot.machine.cpu.flags) or ())
     if value is None or row is None or not granted:
         return
-    # Two logical cores may be one physical one.
-    physical = max(1.0, min(granted, threads or granted) / 2)
+    # Two logical cores may be one physical one; small matrices keep few of them busy.
+    physical = min(max(1.0, min(granted, threads or granted) / 2), MOST_CORES)
     least = row["flops_low"] * physical * LOW_CLOCK
     if value * 1e12 >= FAR_ON_CPU * least:
         yield Pass(str(one), f"its speed fits {granted:g} CPUs with {row['instructions']}")
