@@ -75,11 +75,13 @@ class CuPy(Backend):
 
 class CuPyWorker(Worker):
     def __init__(self, cupy: Any, device: Device) -> None:
+        import numpy
+
         self.cupy, self.device = cupy, device
         self.index = device.gpu or 0
         cupy.cuda.Device(self.index).use()
-        # Memory and a copy only: filling it would need a kernel, which is compiled first.
-        cupy.asarray(memoryview(bytearray(4)))
+        # Memory and a copy only: to compute something a kernel would be compiled first.
+        cupy.asarray(numpy.zeros(1, dtype=numpy.uint8))
         self.wait()
 
     def memory(self) -> tuple[float | None, float | None]:
