@@ -293,5 +293,8 @@ def said_by_device(stderr: str, ended: bool) -> dict[str, list[str]]:
     return {device: lines for device, lines in found.items() if lines}
 
 
-TELLING = ("rror", "ERROR", "ailed", "FAIL", "cannot open", "not found", "ould not", "nsupported", "Warning", "abort")
+TELLING = (
+    *("rror", "ERROR", "ailed", "FAIL", "cannot open", "not found", "ould not", "nsupported", "Warning", "abort"),
+    "annot dlopen",  # TensorFlow, of the libraries without which it lists no GPU
+)
 """Words in the lines on stderr that tell of a trouble."""
