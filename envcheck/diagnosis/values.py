@@ -14,11 +14,11 @@ from envcheck.diagnosis.model import Match
 
 BY = "the error message"
 
-LISTS = ("libraries.missing", "libraries.found", "cpu.missing_flags")
+LISTS = ("libraries.missing", "libraries.found", "cpu.missing_flags", "model.missing_operators")
 TEXTS = (
     "driver.cuda", "driver.version", "cudnn.system", "toolkit.nvcc", "python", "os.system", "os.distro", "os.glibc",
     "cpu.arch", "gpu.compute_capability", "gpu.name", "gpu.memory_mib", "model.opset", "model.ir_version",
-    "model.format", "model.saved_with", "model.built_with",
+    "model.format", "model.saved_with", "model.compute_capability", "model.runtime",
 )  # fmt: skip
 NUMBERS = ("gpu.memory_mib", "model.opset", "model.ir_version")
 

@@ -406,6 +406,10 @@ class Model(_Part):
     """GPU memory that it needs to run."""
     dtype: Text = NOT_STATED
     """Data type it computes in: ``fp32``, ``fp16``, ``bf16``, ``fp8``, ``int8`` ..."""
+    runtime: Text = NOT_STATED
+    """What runs or converts it: ``ONNX Runtime``, ``TensorRT``, ``TFLite``, ``OpenVINO`` ..."""
+    missing_operators: list[str] | Absent | Unknown = NOT_STATED
+    """Operators that this runtime said it does not have: ``Resize(19)``, ``aten::roll`` ..."""
 
 
 class ImportTest(_Part):

@@ -59,8 +59,15 @@ def read_stack(top: Section, stack: Stack, machine: Machine) -> None:
         built_for_gpu=read_compute_capability(section) if section.data.get("compute_capability") else NOT_STATED,
         memory_mib=section.integer("memory_mib"),
         dtype=section.text("dtype"),
+        runtime=section.text("runtime"),
+        missing_operators=NOT_STATED if (missing := section.names("missing_operators")) is None else missing,
     )
-    section.finish(("format", "opset", "ir_version", "saved_with", "compute_capability", "memory_mib", "dtype"))
+    section.finish(
+        (
+            *("format", "opset", "ir_version", "saved_with", "compute_capability", "memory_mib", "dtype"),
+            *("runtime", "missing_operators"),
+        )
+    )
 
 
 def _read_python(top: Section, python: Python) -> None:
