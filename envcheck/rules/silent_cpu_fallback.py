@@ -114,10 +114,10 @@ def _finding(one: Smoked, away: str, scene: Scene) -> Finding:
     test = one.test
     cause = cause_of(test)
     severity, confidence = "error", "high"
-    if not test.asked:
-        if test.device in OPTIONAL and not scene.has_tensorrt:
-            severity = "info"
-        elif one.there is not True or away == "partly" or (away == "other" and test.device.endswith("Provider")):
+    if test.device in OPTIONAL and test.device not in test.asked and not scene.has_tensorrt:
+        severity = "info"
+    elif not test.asked:
+        if one.there is not True or away == "partly" or (away == "other" and test.device.endswith("Provider")):
             severity, confidence = "warning", "high" if one.there is False else "medium"
     return Finding(
         severity=severity,
