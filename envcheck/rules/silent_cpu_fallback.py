@@ -113,12 +113,12 @@ class Scene(NamedTuple):
 def _finding(one: Smoked, away: str, scene: Scene) -> Finding:
     test = one.test
     cause = cause_of(test)
+    provider = test.device.endswith("Provider")
     severity, confidence = "error", "high"
     if test.device in OPTIONAL and test.device not in test.asked and not scene.has_tensorrt:
         severity = "info"
-    elif not test.asked:
-        if one.there is not True or away == "partly" or (away == "other" and test.device.endswith("Provider")):
-            severity, confidence = "warning", "high" if one.there is False else "medium"
+    elif not test.asked and (one.there is not True or away == "partly" or (away == "other" and provider)):
+        severity, confidence = "warning", "high" if one.there is False else "medium"
     return Finding(
         severity=severity,
         confidence=confidence,
