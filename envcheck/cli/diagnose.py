@@ -86,8 +86,8 @@ def diagnosed(parts: Iterator[str], environment: str | None, timeout: float | No
     matrix = Matrix.load()
     with Progress() as progress:
         place, note = environment_of(reduced.text, environment, timeout, progress)
-    diagnosis = diagnose((reduced.text,), place, matrix)
-    diagnosis.notes = [*([note] if note else []), *reduced.notes, *diagnosis.notes]
+    diagnosis = diagnose(reduced, place, matrix)
+    diagnosis.notes = [*([note] if note else []), *diagnosis.notes]
     return diagnosis
 
 

@@ -8,29 +8,26 @@ from typing import TYPE_CHECKING
 from envcheck.core.snapshot import Snapshot
 from envcheck.diagnosis.model import Cause, Diagnosis, Match, Recognised
 from envcheck.diagnosis.signatures import Signatures
-from envcheck.diagnosis.text import reduce
+from envcheck.diagnosis.text import Reduced, reduce
 
 if TYPE_CHECKING:
     from envcheck.core.report import Report
     from envcheck.matrix import Matrix
 
-_loaded: dict[str, Signatures] = {}
-
 
 def signatures(matrix: Matrix) -> Signatures:
-    """The signatures of a matrix, read once in a process."""
-    key = matrix.digest
-    if key not in _loaded:
-        _loaded.clear()
-        _loaded[key] = Signatures.load(matrix)
-    return _loaded[key]
+    """The signatures of a matrix, read once."""
+    found = matrix.memo.get("signatures")
+    if found is None:
+        found = matrix.memo["signatures"] = Signatures.load(matrix)
+    return found  # type: ignore[no-any-return]
 
 
-def diagnose(parts: Iterable[str], snapshot: Snapshot | None, matrix: Matrix) -> Diagnosis:
+def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: Matrix) -> Diagnosis:
     """What a text, in parts of any size, says of its causes; ``snapshot``: what is known of the environment."""
     from envcheck.diagnosis.ranking import rank
 
-    reduced = reduce(parts)
+    reduced = parts if isinstance(parts, Reduced) else reduce(parts)
     matches = signatures(matrix).match(reduced.text)
     named = [match for match in matches if match.signature["kind"] in ("cause", "symptom")]
     base = snapshot if snapshot is not None else Snapshot()

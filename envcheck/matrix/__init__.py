@@ -167,7 +167,10 @@ class Matrix:
     @property
     def digest(self) -> str:
         """SHA-256 of the files that the tables were made from (overlays not included)."""
-        return self._store.digest()
+        found = self.memo.get("digest")
+        if found is None:
+            found = self.memo["digest"] = self._store.digest()
+        return str(found)
 
     @property
     def date(self) -> str:
