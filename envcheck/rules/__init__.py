@@ -46,6 +46,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "toolkit-mismatch": ("packages",),
     "opset-unsupported": ("model",),
     "ir-version-unsupported": ("model",),
+    "serialization-mismatch": ("model",),
     "op-unsupported": ("model",),
     "hardware-feature-missing": ("gpus_or_smoke",),
     "insufficient-gpu-memory": ("model_or_smoke",),
