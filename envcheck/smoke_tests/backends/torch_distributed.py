@@ -160,7 +160,8 @@ def work(job: dict[str, Any]) -> int:
         end_after(float(job["seconds"]) + 2.0)
         all_reduce(job)
     except BaseException as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        kind = "" if type(error) is RuntimeError else f"{type(error).__name__}: "
+        text = " ".join(f"{kind}{error}".split())
         os.write(2, f"\n{MARK}{text[:800]}\n".encode(errors="replace"))
         return 1
     return 0

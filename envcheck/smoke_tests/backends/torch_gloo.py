@@ -63,7 +63,7 @@ class Gloo:
     def note(self, said: str) -> str | None:
         """What is worth knowing of processes that came to a good end."""
         if UNRESOLVED in said:
-            return f"{self.host()}: Gloo fell back to the loopback, where no other machine is reached"
+            return f"Gloo fell back to the loopback, where no other machine is reached; {self.host()}"
         return None
 
     def host(self) -> str:
@@ -81,4 +81,4 @@ class Gloo:
             found = f"can't be resolved ({error.strerror or error})"
         else:
             found = f"is {address}"
-        return f"the name of this machine, {name}, {found}; GLOO_SOCKET_IFNAME=lo makes Gloo use another interface"
+        return f"the name of this machine, {name}, {found}; GLOO_SOCKET_IFNAME tells Gloo another interface, such as lo"
