@@ -90,17 +90,34 @@ def options(
         if files[name] is not None:
             wanted[name] = _file(files[name], name)
     if record is not None:
-        wanted["record"] = os.path.abspath(os.fspath(record))
-        folder = os.path.dirname(wanted["record"])
-        if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-            raise SmokeError(f"{os.fspath(record)}: its folder is not there or can't be written to")
+        wanted["record"] = _target(record, wanted)
     if shapes:
+        if inputs is not None:
+            raise SmokeError("shapes have no use with inputs")
+        for name, shape in shapes.items():
+            if any(isinstance(length, bool) or not 0 <= length < 1 << 40 for length in shape):
+                raise SmokeError(f"the shape of {name} is made of lengths from 0 on, not {list(shape)}")
         wanted["shapes"] = {str(name): [int(length) for length in shape] for name, shape in shapes.items()}
     wanted |= {name: value for name, value in {"rtol": rtol, "atol": atol}.items() if value is not None}
     if trust_pickle:
         wanted["trust_pickle"] = True
     found.model = wanted
     return found
+
+
+def _target(path: str | os.PathLike[str], given: dict[str, Any]) -> str:
+    """The absolute path of a file to write. Raises SmokeError where that can be foreseen to fail, or do harm."""
+    text = os.fspath(path)
+    target = os.path.abspath(text)
+    folder = os.path.dirname(target)
+    if os.path.isdir(target):
+        raise SmokeError(f"{text}: what is to be recorded is a folder")
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
+        raise SmokeError(f"{text}: its folder is not there or can't be written to")
+    for name, what in (("path", "the model"), ("inputs", "the inputs"), ("golden", "the golden file")):
+        if name in given and os.path.exists(target) and os.path.samefile(target, given[name]):
+            raise SmokeError(f"{text}: what is recorded would replace {what}")
+    return target
 
 
 def _file(path: Any, what: str) -> str:

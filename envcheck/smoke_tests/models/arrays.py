@@ -74,7 +74,8 @@ def write(path: str, inputs: dict[str, Any], outputs: dict[str, Any], meta: dict
         for name, array in held.items():
             # A fixed date: the same run gives the same file.
             with archive.open(zipfile.ZipInfo(name + ".npy"), "w", force_zip64=True) as file:
-                numpy.lib.format.write_array(file, numpy.array(array, order="C"), allow_pickle=False)
+                plain = array.astype(str) if array.dtype == object else array  # texts
+                numpy.lib.format.write_array(file, numpy.array(plain, order="C"), allow_pickle=False)
 
 
 class Golden:

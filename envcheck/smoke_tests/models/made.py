@@ -125,7 +125,8 @@ def listed(names: Mapping[str, Any]) -> str:
 def make(slot: Slot, shape: tuple[int, ...]) -> Any:
     """An array for an input; a mask lets everything through, a number of a token is small. Raises ModelError.
 
-    bfloat16 is made as float32: all values have 8 significant bits.
+    Floats are in (0, 1], as those of images are, and no logarithm or root of them is NaN; 8 significant bits are exact
+    in every type. bfloat16 is made as float32.
     """
     import numpy
 
@@ -144,7 +145,7 @@ def make(slot: Slot, shape: tuple[int, ...]) -> Any:
     raw = numpy.frombuffer(_bytes(slot.name, count), dtype=numpy.uint8)
     name = slot.name.lower()
     if dtype.kind in "fc":
-        values = numpy.ones(count) if "mask" in name else (raw.astype(numpy.float32) - 128) / 128
+        values = numpy.ones(count) if "mask" in name else (raw.astype(numpy.float32) + 1) / 256
     elif dtype.kind == "b":
         values = numpy.ones(count) if "mask" in name else raw & 1
     elif dtype.kind in "iu":

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 from envcheck.smoke_tests.models import ModelError
 from envcheck.smoke_tests.models.made import Slot
+from envcheck.smoke_tests.models.onnx_file import STANDARD
 from envcheck.smoke_tests.models.running import Output, Runner
 from envcheck.smoke_tests.models.tree import MOST, leaves
 
@@ -18,7 +20,6 @@ TYPES = {f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits i
 TYPES |= {"float": "float32", "double": "float64", "float16": "float16", "bool": "bool", "string": "str"}
 EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}
 """Options with which float32 is float32, so that results of two machines can be compared."""
-UNREGISTERED = ("is not a registered function/op", "No opset import for domain", "No Op registered for")
 DAMAGED = ("INVALID_PROTOBUF", "Protobuf parsing failed", "InvalidProtobuf")
 
 
@@ -77,10 +78,11 @@ def _session(runtime: Any, device: Device, state: State, profile: str) -> Any:
         text = " ".join(str(error).split())[:400]
         if any(sign in text for sign in DAMAGED):
             raise ModelError(f"{name} is damaged: {text}") from None
-        if any(sign in text for sign in UNREGISTERED):
+        own = re.search(r"(\S+):(\S+?)\(-?\d+\) is not a registered function/op", text)
+        if own and own[1] not in STANDARD:
             raise ModelError(
-                f"{name} uses an operator that this build of ONNX Runtime does not have: {text}; operators of your own "
-                "come from a library that has to be registered, which envcheck does not do"
+                f"{name} uses the operator {own[2]} of {own[1]}, which this ONNX Runtime does not have; operators of "
+                "your own come with a library that has to be registered, which envcheck does not do"
             ) from None
         raise
 

@@ -134,7 +134,15 @@ def exported(torch: Any, worker: Any, state: State) -> TorchRunner:
     """A program of torch.export.save."""
     if not hasattr(torch, "export") or not hasattr(torch.export, "load"):
         raise ModelError(f"torch {torch.__version__} is too old for exported programs")
-    program = _read(lambda: torch.export.load(state.file.path), state)
+    try:
+        program = _read(lambda: torch.export.load(state.file.path), state)
+    except KeyError as error:
+        if "'version'" not in str(error):
+            raise
+        raise RuntimeError(
+            f"{state.file.name} was written by a newer torch, in an archive of a layout that torch {torch.__version__} "
+            "does not read"
+        ) from None
     if str(worker.device) != "cpu":
         from torch.export.passes import move_to_device_pass
 
