@@ -14,7 +14,15 @@ from collections.abc import Mapping
 from envcheck.core.snapshot import Snapshot
 from envcheck.versions import compare_numbers
 
-LOOKUPS = {"other": "another_number", "no-wheel-for": "no_wheel_for", "build": "is_build"}
+LOOKUPS = {
+    "other": "another_number",
+    "no-wheel-for": "no_wheel_for",
+    "no-release": "no_release",
+    "wheel-refused": "wheel_refused",
+    "newer-glibc": "newer_glibc",
+    "build": "is_build",
+}
+"""First words of conditions that look something up, and the functions of :mod:`envcheck.diagnosis.lookups`."""
 _COMPARISON = re.compile(r"\s*(\{\w+\}|[\w.]+)\s*(<=|>=|==|!=|<|>)\s*(\{\w+\}|[\w.+-]+)\s*")
 
 

@@ -106,3 +106,89 @@ def is_build(snapshot: Snapshot, package: str, variant: str) -> bool:
     if isinstance(builds, (Absent, Unknown)):
         return False
     return any(one.package == package and one.variant == variant for one in builds)
+
+
+def wheel_refused(snapshot: Snapshot, what: str, python: str, abi: str, platform: str) -> bool:
+    """Tell whether a wheel with these tags is refused for its ``python``, its ``platform`` or the ``glibc`` it needs.
+
+    ``python-fits`` and ``platform-fits`` tell that it is certainly not for that.
+    """
+    system = {"manyli": "Linux", "linux_": "Linux", "muslli": "Linux", "win_am": "Windows", "win32": "Windows"}
+    system |= {"win_ar": "Windows", "macosx": "Darwin"}
+    names = platform.split(".")
+    if what.startswith("python"):
+        fits = _python_fits(known(snapshot.stack.python.version), python, abi)
+        return fits is (what == "python-fits")
+    machine = snapshot.machine
+    fitting = [
+        name
+        for name in names
+        if name == "any"
+        or (
+            system.get(name[:6]) in (known(machine.system), None)
+            and (known(machine.arch) is None or _arch_fits(name, known(machine.arch) or ""))
+        )
+    ]
+    if what == "glibc":
+        needed = [number for name in fitting if (number := _glibc_of_tag(name)) is not None]
+        from envcheck.facts import Facts
+        from envcheck.matrix import Matrix
+
+        mine = Facts(snapshot, Matrix.load()).get("glibc")
+        return bool(needed) and isinstance(mine, str) and numbers(mine)[:2] < (2, min(needed))
+    if what == "platform-fits":
+        return bool(fitting) and known(machine.system) is not None and known(machine.arch) is not None
+    return not fitting
+
+
+def _glibc_of_tag(name: str) -> int | None:
+    """The minor number of the glibc 2 that a platform tag asks for."""
+    old = {"manylinux1_": 5, "manylinux2010_": 12, "manylinux2014_": 17}
+    minor = name.removeprefix("manylinux_2_").partition("_")[0]
+    if name.startswith("manylinux_2_") and minor.isdigit():
+        return int(minor)
+    return next((number for start, number in old.items() if name.startswith(start)), None)
+
+
+def _python_fits(version: str | None, tags: str, abi: str) -> bool | None:
+    mine = numbers(version or "")[:2]
+    if len(mine) < 2:
+        return None
+    for tag in tags.split("."):
+        digits = tag.lstrip("cpy")
+        wanted = (int(digits[0]), int(digits[1:] or 0)) if digits.isdigit() else None
+        if wanted is None:
+            continue
+        if tag.startswith("py") and (len(digits) == 1 or mine >= wanted) and mine[0] == wanted[0]:
+            return True
+        if mine == wanted or (abi == "abi3" and mine >= wanted):
+            return True
+    return False
+
+
+def _arch_fits(platform: str, arch: str) -> bool:
+    others = {"x86_64": ("x86_64", "amd64", "universal2", "intel"), "aarch64": ("aarch64", "arm64", "universal2")}
+    return any(platform.endswith(name) for name in others.get(arch, (arch,)))
+
+
+def newer_glibc(snapshot: Snapshot, mine: str, offered: str) -> bool:
+    """Tell whether a list of platform tags has this machine's own, but for a newer glibc: an answer of uv's."""
+    head, _, tail = mine.removeprefix("manylinux_").partition("_")
+    minor, _, arch = tail.partition("_")
+    if not mine.startswith("manylinux_") or not minor.isdigit():
+        return False
+    tags = [tag.strip("` \n") for tag in offered.replace("\n", " ").split(",")]
+    same = [tag for tag in tags if tag.startswith(f"manylinux_{head}_") and tag.endswith("_" + arch)]
+    return bool(same) and all(int(tag.split("_")[2]) > int(minor) for tag in same)
+
+
+def no_release(snapshot: Snapshot, name: str, spec: str = "") -> bool:
+    """Tell whether the tables know the package and no release of it that meets the specifier."""
+    from envcheck.matrix import Matrix
+
+    rows = Matrix.load().rows("wheels", package=canonical(name))
+    newest = max((numbers(row["version"]) for row in rows), default=())
+    wanted = numbers(spec.lstrip("=<>!~ "))
+    return (
+        bool(rows) and spec.startswith("==") and wanted < newest and not any(_meets(r["version"], spec) for r in rows)
+    )
