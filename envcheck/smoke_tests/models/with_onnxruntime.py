@@ -78,11 +78,11 @@ def _session(runtime: Any, device: Device, state: State, profile: str) -> Any:
         text = " ".join(str(error).split())[:400]
         if any(sign in text for sign in DAMAGED):
             raise ModelError(f"{name} is damaged: {text}") from None
-        own = re.search(r"(\S+):(\S+?)\(-?\d+\) is not a registered function/op", text)
-        if own and own[1] not in STANDARD:
+        lacking = re.search(r"(\S+):(\S+?)\(-?\d+\) is not a registered function/op", text)
+        if lacking and lacking[1] not in STANDARD:
             raise ModelError(
-                f"{name} uses the operator {own[2]} of {own[1]}, which this ONNX Runtime does not have; operators of "
-                "your own come with a library that has to be registered, which envcheck does not do"
+                f"{name} uses the operator {lacking[2]} of {lacking[1]}, which this ONNX Runtime does not have; "
+                "operators of your own come with a library that has to be registered, which envcheck does not do"
             ) from None
         raise
 
