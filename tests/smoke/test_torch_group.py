@@ -155,6 +155,22 @@ def test_gloo_that_fails_names_host_and_cure(
 
 
 @LINUX
+def test_no_more_processes(torch: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forks = iter([os.fork])
+
+    def fork() -> int:
+        for real in forks:
+            return real()
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fork)
+    gloo = Gloo(torch, request(tmp_path))
+    assert no_children()
+    with pytest.raises(RuntimeError, match=r"^no process could be started: Resource temporarily unavailable$"):
+        gloo.step()
+
+
+@LINUX
 def test_gloo_on_the_loopback_is_noted(torch: ModuleType, ask: Callable[..., None], tmp_path: Path) -> None:
     ask(init="unresolved")
     assert "fell back to the loopback" in str(Gloo(torch, request(tmp_path)).step())

@@ -26,8 +26,8 @@ NO_COMPILER = {
     "libcuda.so cannot found": "libcuda.so where the compiler looks for it",
 }
 """Words in an error of torch.compile -> what it needs and did not find."""
-NOT_YET = ("not supported on Python", "not yet supported", "not supported for compile")
-"""How torch says that torch.compile is not for this Python or system."""
+NOT_YET = ("not supported on Python", "not yet supported", "too old to be supported by the triton")
+"""How torch says that torch.compile is not for this Python, system or GPU."""
 
 
 def steps(torch: Any, device: Any, request: dict[str, Any]) -> Iterable[tuple[str, Callable[[], Any]]]:

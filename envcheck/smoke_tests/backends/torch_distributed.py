@@ -38,13 +38,20 @@ class Group:
                 "device": self.devices[rank], "seconds": self.seconds}  # fmt: skip
 
     def fork(self) -> Group:
-        """Start it from this process, which must not have computed anything yet: threads do not survive a fork."""
+        """Start it from this process, which must not have computed anything yet: threads do not survive a fork.
+
+        Raises OSError where there may be no more processes.
+        """
         import warnings
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12 warns of threads; importing NumPy has started some
             for rank in range(len(self.devices)):
-                pid = os.fork()
+                try:
+                    pid = os.fork()
+                except OSError:
+                    self.end()
+                    raise
                 if pid == 0:
                     in_fork(self._job(rank))
                 self.processes.append(Forked(pid))

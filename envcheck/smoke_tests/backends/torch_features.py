@@ -30,7 +30,7 @@ ATTENTION = {
 """As ``torch.backends.cuda.NAME_sdp_enabled`` calls it -> as ``torch.nn.attention.SDPBackend`` does."""
 NO_KERNEL = ("No available kernel", "No viable backend", "No valid execution plans")
 """How torch says that a kernel is not for this device, or not in this build."""
-NO_AUTOCAST = ("unsupported autocast device_type", "only support", "not implemented for")
+NO_AUTOCAST = ("unsupported autocast device_type", "only support", "not implemented for", "does not support bfloat16")
 """How torch says that it has no autocast for a device, or none to this data type."""
 
 
@@ -40,7 +40,7 @@ def steps(torch: Any, device: Any, kind: str, dtypes: dict[str, bool]) -> Iterab
         if enabled(torch, name) and (kind == "cuda" or name in ("flash", "math")):
             yield f"attention {name}", partial(attention, torch, device, kind, name)
     for dtype in ("bfloat16", "float16"):
-        if dtype in dtypes:
+        if dtypes.get(dtype) or (kind == "cpu" and dtype in dtypes):
             yield f"autocast {dtype}", partial(autocast, torch, device, kind, dtype)
     yield "channels-last convolution", partial(channels_last, torch, device)
     yield "gradient", partial(gradient, torch, device)

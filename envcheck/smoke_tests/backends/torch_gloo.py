@@ -26,10 +26,14 @@ class Gloo:
         self.thorough = bool(request.get("thorough"))
         self.seconds = float(request.get("seconds") or 180.0)
         self.forked: Group | None = None
+        self.refused: OSError | None = None
         wanted = asked_for("cpu", "cpu", None, request.get("only") or []) and "cpu" not in request.get("skip", ())
         wanted = wanted and not request.get("model")
         if sys.platform == "linux" and wanted and self.folder and not self.lacks():
-            self.forked = Group("gloo", "gloo", DEVICES, self.folder, min(FORKED, self.seconds / 4)).fork()
+            try:
+                self.forked = Group("gloo", "gloo", DEVICES, self.folder, min(FORKED, self.seconds / 4)).fork()
+            except OSError as error:
+                self.refused = error
 
     def lacks(self) -> str:
         """What the build has not, and says so."""
@@ -46,6 +50,8 @@ class Gloo:
             raise Unsupported(lacks)
         if not self.folder:
             raise Missing("there is no folder where the processes could meet")
+        if self.refused is not None:
+            raise RuntimeError(f"no process could be started: {self.refused.strerror or self.refused}")
         if self.forked is not None:
             try:
                 return self.note(self.forked.wait())
