@@ -192,3 +192,10 @@ def no_release(snapshot: Snapshot, name: str, spec: str = "") -> bool:
     return (
         bool(rows) and spec.startswith("==") and wanted < newest and not any(_meets(r["version"], spec) for r in rows)
     )
+
+
+def wanted_is_newer(snapshot: Snapshot, spec: str, listed: str) -> bool:
+    """Tell whether a pinned release is newer than all in pip's list of versions."""
+    wanted = numbers(spec.lstrip("=<>!~ "))
+    offered = [numbers(part) for part in listed.split(",")]
+    return spec.startswith(("==", ">=", "~=")) and bool(wanted) and wanted > max(offered, default=())

@@ -88,6 +88,12 @@ def arch(text: str) -> str:
     )
 
 
+def exact(text: str) -> str:
+    """``==2.12.0`` -> ``2.12.0``; empty for a specifier that leaves a choice."""
+    text = text.strip()
+    return text[2:].strip() if text.startswith("==") and not set("*,<>~!") & set(text) else ""
+
+
 READERS: dict[str, Callable[[str], Any]] = {
     "": str.strip,
     "cuda-int": cuda_int,
@@ -98,7 +104,9 @@ READERS: dict[str, Callable[[str], Any]] = {
     "python-tag": python_tag,
     "mib": mib,
     "arch": arch,
+    "exact": exact,
     "lower": str.lower,
+    "digits": lambda text: ".".join(re.findall(r"\d+", text)),
     "base": lambda text: text.replace("\\", "/").rpartition("/")[2].strip(),
 }
 """How a captured text is read. A reader may raise ValueError, IndexError or AttributeError: the fact is left out."""
