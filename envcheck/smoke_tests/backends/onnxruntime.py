@@ -50,8 +50,8 @@ def backend() -> Backend:
 
 class OnnxRuntime(Backend):
     def load(self) -> dict[str, str]:
-        # float32 is to be float32: the providers for CUDA and TensorRT take TF32 unless they are told. In the environment,
-        # since TensorRT's has no option for it, and CUDA's from 1.18 on only.
+        # float32 is to be float32: the providers for CUDA and TensorRT take TF32 unless they are told. By the
+        # environment, since TensorRT's has no option for it, and CUDA's from 1.18 on only.
         os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")
         import onnxruntime
 
