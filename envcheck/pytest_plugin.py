@@ -19,6 +19,9 @@ facts file instead, to see what a run would do elsewhere. `--envcheck-import` im
 process of its own, before the rules judge; `--envcheck-smoke` runs small inferences on each framework and device, as
 `envcheck smoke` does. Both imply `--envcheck`.
 
+With `--envcheck` or `--envcheck-diagnose` the report of a failed test, or of a test file that could not be imported,
+tells what its traceback says of the environment, as `envcheck diagnose` does.
+
 Nothing of envcheck is imported, and nothing is looked at, before one of these is used.
 """
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from envcheck.core.report import Finding, Outcome, Report
     from envcheck.core.snapshot import Snapshot
     from envcheck.needs import Answer
+    from envcheck.pytest_failures import Failures
 
 MARKER = "envcheck(need, ...): what the test needs, such as 'cuda>=12.1', 'sm>=8.0', 'torch>=2.1', 'gpu'"
 VERDICT = "verdict"
@@ -73,6 +77,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Run small inferences on each framework and device, each in a process of its own, and judge what happens. "
         "Implies --envcheck.",
     )
+    group.addoption(
+        "--envcheck-diagnose",
+        action="store_true",
+        help="Diagnose failed tests and imports: what a known message says of the environment stands in their reports. "
+        "--envcheck does so too.",
+    )
     parser.addini("envcheck_declare", "What this job has, as for --envcheck-declare.", type="args", default=[])
     parser.addini("envcheck_strict", "As --envcheck-strict.", type="bool", default=False)
 
@@ -99,6 +109,7 @@ class State:
         self._snapshot: Snapshot | None = None
         self._report: Report | None = None
         self._declared: tuple[str, ...] | None = None
+        self._failures: Failures | None = None
 
     def prepare(self) -> None:
         """Read the settings, and the file that was named. Raises pytest.UsageError."""
@@ -172,6 +183,16 @@ class State:
                 raise pytest.UsageError(f"envcheck: {error}") from None
         return self._report
 
+    def diagnose(self, report: Any) -> None:
+        """Add the diagnosis to the report of a failure, where that is asked for."""
+        if not (self.config.option.envcheck or self.config.option.envcheck_diagnose):
+            return
+        if self._failures is None:
+            from envcheck.pytest_failures import Failures
+
+            self._failures = Failures(self.snapshot)
+        self._failures.section(report)
+
     def answer(self, need: Any) -> Answer:
         text = str(need)
         if text not in self.answers:
@@ -200,11 +221,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, None]:
     """Put the check before all that the session collects."""
     outcome = yield
-    if isinstance(collector, pytest.Session) and collector.config.option.envcheck:
-        report = outcome.get_result()
-        if report.passed:
-            check = CheckFile.from_parent(collector, path=collector.config.rootpath / "envcheck", nodeid="envcheck")
-            report.result = [check, *report.result]
+    report = outcome.get_result()
+    if report.failed:
+        collector.config.stash[STATE].diagnose(report)
+    if isinstance(collector, pytest.Session) and collector.config.option.envcheck and report.passed:
+        check = CheckFile.from_parent(collector, path=collector.config.rootpath / "envcheck", nodeid="envcheck")
+        report.result = [check, *report.result]
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -218,6 +240,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not isinstance(item, CheckItem)]
     yield
     items[:0] = check
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """What a failed test says of the environment, in a section of its report."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed and not isinstance(item, CheckItem):
+        item.config.stash[STATE].diagnose(report)
 
 
 def read_all(state: State, items: list[pytest.Item]) -> None:

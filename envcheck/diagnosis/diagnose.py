@@ -20,7 +20,7 @@ def signatures(matrix: Matrix) -> Signatures:
     found = matrix.memo.get("signatures")
     if found is None:
         found = matrix.memo["signatures"] = Signatures.load(matrix)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: Matrix) -> Diagnosis:
@@ -46,6 +46,12 @@ def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: 
         notes=reduced.notes,
         report=report,
     )
+
+
+def recognises(text: str, matrix: Matrix) -> bool:
+    """Whether a text has a message of the environment, before anything is looked at."""
+    matches = signatures(matrix).match(reduce((text,)).text)
+    return any(match.signature["kind"] in ("cause", "symptom") for match in matches)
 
 
 def _judged(base: Snapshot, matches: list[Match], matrix: Matrix, given: bool) -> tuple[Snapshot, Report | None]:

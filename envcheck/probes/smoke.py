@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from envcheck.core.snapshot import SmokeTest, known
+from envcheck.core.snapshot import SmokeStage, SmokeTest, known
 from envcheck.probes.host import Host, Ran
 from envcheck.probes.log import Log
 from envcheck.probes.smoke_options import BUDGET_MIB, SmokeOptions
@@ -92,8 +92,10 @@ def not_there(words: list[str], tests: list[SmokeTest]) -> list[SmokeTest]:
         if not any(test.device and asked_for(test.device, test.kind, known(test.gpu), [word]) for test in tests):
             names = " and ".join(dict.fromkeys(test.backend for test in tests))
             error = f"no framework here offers this device ({names})"
-            missing.append(SmokeTest(backend=tests[0].backend, device=word, kind=word.partition(":")[0],
-                                     outcome="failed", stage="device", error=error))  # fmt: skip
+            test = SmokeTest(backend=tests[0].backend, device=word, kind=word.partition(":")[0], asked=[word])
+            test.outcome, test.stage, test.error = "failed", "device", error
+            test.stages = [SmokeStage(name="device", status="failed", error=error)]
+            missing.append(test)
     return missing
 
 
