@@ -77,7 +77,7 @@ def _failed(one: Smoked, has_gpu: bool | None) -> Finding:
     test, cause = one.test, cause_of(one.test)
     no_driver = has_gpu is False and cause.kind == "library" and cause.name.startswith(DRIVER)
     not_there = (no_driver or one.there is False) and not test.asked
-    slow = test.outcome == "hang" and test.milliseconds < PATIENCE and known(test.stage) in BEFORE
+    slow = test.outcome == "hang" and test.milliseconds < PATIENCE
     return Finding(
         severity="warning" if not_there else "error",
         confidence="low" if slow or test.outcome == "memory" else "medium" if test.outcome == "hang" else "high",
