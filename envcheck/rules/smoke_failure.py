@@ -19,10 +19,10 @@ How to fix
     framework in a build for this machine.
 
 Exceptions
-    A test that took too long may only have met a slow disk, or kernels that are compiled for a new GPU: an error of
-    low confidence, which makes no verdict; so is one that took more memory than tests may. What fails on a device that
-    the machine does not have is a warning, unless the device was asked for. Too little GPU memory, and data types that
-    can't be computed, have rules of their own.
+    A test that was given less than a minute may only have met a slow disk, or kernels that are compiled for a new GPU:
+    an error of low confidence, which makes no verdict; so is one that took more memory than tests may. What fails on a
+    device that the machine does not have is a warning, unless the device was asked for. Too little GPU memory, and data
+    types that can't be computed, have rules of their own.
 
 Sources
     The smoke test itself, in a process of its own.
@@ -46,7 +46,7 @@ ENDS = {"hang": "gives no answer", "exit": "ends the process", "memory": "takes 
 BEFORE = ("backend", "library", "import", "start")
 """Steps before any device."""
 PATIENCE = 60_000.0
-"""Milliseconds after which a step that is not done is more than slow."""
+"""Milliseconds after which a test that is not done is more than slow."""
 
 SNIPPETS = {
     ("torch", "context"): "import torch; print(torch.zeros(1, device='{d}'))",
