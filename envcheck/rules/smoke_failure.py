@@ -25,7 +25,7 @@ Exceptions
     types that can't be computed, have rules of their own.
 
 Sources
-    The smoke test itself, in a process of its own.
+    The smoke test itself, in a process of its own. For several GPUs: Troubleshooting, in the User Guide of NCCL 2.26.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ BEFORE = ("backend", "library", "import", "start")
 """Steps before any device."""
 PATIENCE = 60_000.0
 """Milliseconds after which a test that is not done is more than slow."""
+
+GLOO = "gloo all-reduce"
+"""A step of torch that only programs of several processes need to go well."""
 
 SNIPPETS = {
     ("torch", "context"): "import torch; print(torch.zeros(1, device='{d}'))",
@@ -79,7 +82,7 @@ def _failed(one: Smoked, has_gpu: bool | None) -> Finding:
     not_there = (no_driver or one.there is False) and not test.asked
     slow = test.outcome == "hang" and test.milliseconds < PATIENCE
     return Finding(
-        severity="warning" if not_there else "error",
+        severity="warning" if not_there or known(test.stage) == GLOO else "error",
         confidence="low" if slow or test.outcome == "memory" else "medium" if test.outcome == "hang" else "high",
         subject=str(one),
         message=_message(one),
@@ -117,7 +120,8 @@ def evidence(test: SmokeTest) -> list[Evidence]:
 
 def again(test: SmokeTest) -> str:
     """The command that makes the test again."""
-    return f"envcheck smoke {test.backend}" + (f" --device {test.device}" if test.device else "")
+    model = f" --model {name}" if (name := known(test.model)) else ""
+    return f"envcheck smoke {test.backend}{model}" + (f" --device {test.device}" if test.device else "")
 
 
 def _fixes(one: Smoked) -> list[Fix]:
@@ -126,6 +130,12 @@ def _fixes(one: Smoked) -> list[Fix]:
         return [Fix(f"{again(test)} --memory-budget 16384", "the budget of the tests may be too small", "safe")]
     if test.outcome == "hang":
         return [Fix(f"{again(test)} --timeout 900", "if it only needs longer, e.g. for kernels of a new GPU", "safe")]
+    for begin, (variable, why, note) in _TOGETHER.items():
+        if stage.startswith(begin):
+            # Several GPUs are needed to see it again.
+            repeat = again(test) if begin == GLOO else f"envcheck smoke {test.backend}"
+            repeat += " --thorough" if stage.endswith("by processes") else ""
+            return [Fix(f"{variable} {repeat} --verbose".lstrip(), why, "safe"), Fix("", note, "review", repeat)]
     if test.backend in FAMILIES and (not test.device or stage in BEFORE):
         code = f"import {test.backend}"
     else:
@@ -156,3 +166,25 @@ _NOTES = {
     "module": "install the module that is missing",
 }
 """What to do, by what the error is about."""
+
+_TOGETHER = {
+    GLOO: (
+        "GLOO_SOCKET_IFNAME=lo",
+        "tells whether it is the network interface",
+        "programs of several processes need it: see the loopback interface, this machine's name in /etc/hosts, and "
+        "GLOO_SOCKET_IFNAME, which names an interface of ip addr",
+    ),
+    "nccl all-reduce": (
+        "NCCL_DEBUG=INFO NCCL_P2P_DISABLE=1",
+        "tells whether it is the direct copies between GPUs",
+        "if it then goes well, turn off PCIe ACS and the IOMMU, or keep NCCL_P2P_DISABLE=1; if not, see what NCCL logs "
+        "and, in a container, --shm-size",
+    ),
+    "peer copy": (
+        "",
+        "shows it by itself",
+        "turn off PCIe ACS and the IOMMU, or use only one of the two GPUs (CUDA_VISIBLE_DEVICES); "
+        "NCCL_P2P_DISABLE=1 keeps NCCL from such copies",
+    ),
+}
+"""Steps of several processes or GPUs -> a variable that tells more, why, and what to do."""
