@@ -128,7 +128,14 @@ def smoke(
         atol=atol,
         trust_pickle=trust_pickle,
     )
-    return check(smoke=wanted, select=select, ignore=ignore, matrix=matrix, timeout=timeout, progress=progress)
+    report = check(smoke=wanted, select=select, ignore=ignore, matrix=matrix, timeout=timeout, progress=progress)
+    if wanted.model:
+        from envcheck.probes.smoke_model import unusable_model
+        from envcheck.probes.smoke_options import SmokeError
+
+        if why := unusable_model(report):
+            raise SmokeError(why)
+    return report
 
 
 def check(

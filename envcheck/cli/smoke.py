@@ -23,8 +23,9 @@ envcheck smoke --model m.onnx --golden g.npz   on the server: run it, compare
 Each framework runs in a child process: one that crashes or hangs costs only its own result. Backends: torch,
 onnxruntime, tensorrt, tensorflow, jax, cupy, openvino, and those that other packages add.
 
-Exit codes: 0 nothing at or above --fail-on was found; 1 something was, or a test gave no answer; 2 wrong usage, an unreadable file, or nothing
-here to test; 3 with --strict, nothing is known to be wrong but not everything could be checked.
+Exit codes: 0 nothing at or above --fail-on was found; 1 something was, or a test gave no answer; 2 wrong usage, an
+unreadable file, or nothing here to test; 3 with --strict, nothing is known to be wrong but not everything could be
+checked.
 """
 
 OPTIONS = (
@@ -114,8 +115,11 @@ def run(backends: tuple[str, ...], values: dict[str, Any]) -> int:
 def nothing_ran(report: Report) -> str:
     """Why nothing was tested at all, or what was named is not there; empty when something was."""
     from envcheck.core.snapshot import known
+    from envcheck.probes.smoke_model import unusable_model
     from envcheck.smoke_tests import BACKENDS
 
+    if why := unusable_model(report):
+        return why
     tests = report.snapshot.smoke
     if not tests:
         return f"no framework is installed here that could be tested ({', '.join(BACKENDS)})"

@@ -12,12 +12,19 @@ import made_models
 import pytest
 
 import envcheck
+from envcheck.cli.smoke import nothing_ran
+from envcheck.core.report import Report
 from envcheck.core.snapshot import known
 from envcheck.probes import collect, smoke
 from envcheck.probes.host import Host, RecordedHost
 from envcheck.probes.smoke_model import keep, query_model, replace, unusable_model
 from envcheck.probes.smoke_options import SmokeError, SmokeOptions, options
 from envcheck.probes.smoke_records import read
+
+
+def judged(**given: Any) -> Report:
+    """As envcheck.smoke, which raises for a model that can't be used."""
+    return envcheck.check(smoke=options(**given))
 
 
 def put(folder: Path, name: str, data: bytes) -> str:
@@ -64,29 +71,32 @@ def test_a_framework_that_can_not_run_it_is_told(tmp_path: Path, here: dict[str,
 
 
 def test_a_file_that_is_no_model_starts_nothing(tmp_path: Path) -> None:
-    report = envcheck.smoke(model=put(tmp_path, "a.onnx", b""))
+    report = judged(model=put(tmp_path, "a.onnx", b""))
     (test,) = report.snapshot.smoke
     assert (test.outcome, known(test.stage), known(test.model)) == ("failed", "model", "a.onnx")
     assert unusable_model(report) == "a.onnx is empty"
+    with pytest.raises(SmokeError, match=r"^a\.onnx is empty$"):
+        envcheck.smoke(model=tmp_path / "a.onnx")
+    assert nothing_ran(report) == "a.onnx is empty"
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path, here: dict[str, str]) -> None:
     """Through the real child: it ends before any framework would be imported."""
     here |= {"torch": "envcheck.smoke_tests.backends.torch"}
     path = put(tmp_path, "a.pt", b"\x80\x02cposix\nsystem\nX\x05\x00\x00\x00false\x85R.")
-    report = envcheck.smoke(model=path)
+    report = judged(model=path)
     assert unusable_model(report).startswith("a.pt holds pickled Python objects (posix.system), and loading them can")
     assert [stage.name for stage in report.snapshot.smoke[0].stages] == ["model"]
 
 
 def test_safetensors_are_looked_into_without_any_framework(tmp_path: Path, here: dict[str, str]) -> None:
     header = {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
-    report = envcheck.smoke(model=put(tmp_path, "a.safetensors", made_models.safetensors(header, bytes(8))))
+    report = judged(model=put(tmp_path, "a.safetensors", made_models.safetensors(header, bytes(8))))
     (test,) = report.snapshot.smoke
     assert (test.backend, test.device, test.outcome, known(test.model)) == ("safetensors", "cpu", "ok", "a.safetensors")
     assert test.facts["tensors"] == "1"
     assert unusable_model(report) == ""
-    report = envcheck.smoke(model=put(tmp_path, "b.safetensors", made_models.safetensors(header, bytes(4))))
+    report = judged(model=put(tmp_path, "b.safetensors", made_models.safetensors(header, bytes(4))))
     assert (
         unusable_model(report) == "b.safetensors is cut off: tensor a ends at byte 77, the file has 73: fetch it again"
     )
@@ -94,7 +104,7 @@ def test_safetensors_are_looked_into_without_any_framework(tmp_path: Path, here:
 
 def test_what_is_asked_of_weights_alone(tmp_path: Path, here: dict[str, str]) -> None:
     path = put(tmp_path, "a.safetensors", made_models.safetensors({}))
-    report = envcheck.smoke(model=path, record=tmp_path / "g.npz")
+    report = judged(model=path, record=tmp_path / "g.npz")
     assert unusable_model(report) == "a.safetensors holds weights and nothing to run: --record has no use"
     assert not (tmp_path / "g.npz").exists()
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch_site import site
@@ -15,9 +16,15 @@ import envcheck
 from envcheck.core.report import Report
 from envcheck.core.snapshot import SmokeTest, known
 from envcheck.probes.smoke_model import unusable_model
+from envcheck.probes.smoke_options import options
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="the wheel is for Linux")]
 Run = Callable[..., Report]
+
+
+def judged(**given: Any) -> Report:
+    """As envcheck.smoke, which raises for a model that can't be used."""
+    return envcheck.check(smoke=options(**given))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,7 @@ def run(folder: str, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", folder)
     monkeypatch.chdir(tmp_path)
-    return lambda name, **options: envcheck.smoke(model=made / name, devices=["cpu"], **options)
+    return lambda name, **options: judged(model=made / name, devices=["cpu"], **options)
 
 
 def only(report: Report) -> SmokeTest:
