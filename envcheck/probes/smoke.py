@@ -81,8 +81,13 @@ def offered(host: Host, options: SmokeOptions, found: dict[str, list[SmokeTest]]
         found |= refused
         yield from modules.items()
         return
-    for kind in ("own", "added"):  # those of others are looked for while ours run already
-        yield from host.query("smoke-backends", kind).items()
+    own = host.query("smoke-backends", "own")
+    yield from own.items()
+    if not options.backends or not set(options.backends) <= own.keys():
+        # Those of others are looked for while ours begin: that takes a look into each package.
+        if own and host.started is not None:
+            time.sleep(0.01)
+        yield from host.query("smoke-backends", "added").items()
 
 
 def not_there(words: list[str], tests: list[SmokeTest]) -> list[SmokeTest]:
@@ -158,8 +163,6 @@ def query_backends(host: Host, kind: str) -> dict[str, str]:
 
 def _added() -> Iterator[tuple[str, str]]:
     """Entry points of :data:`envcheck.smoke_tests.GROUP`; only their names and modules, nothing is imported."""
-    import configparser
-
     for folder in dict.fromkeys(sys.path):
         try:
             entries = [entry for entry in os.scandir(folder or ".") if entry.name.endswith((".dist-info", ".egg-info"))]
@@ -173,6 +176,8 @@ def _added() -> Iterator[tuple[str, str]]:
                 continue
             if GROUP not in text:
                 continue
+            import configparser
+
             parser = configparser.ConfigParser(delimiters=("=",), strict=False, interpolation=None)
             try:
                 parser.read_string(text)
