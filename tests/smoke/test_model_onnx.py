@@ -79,10 +79,11 @@ def arrays(site: str, path: str, **values: object) -> None:
     subprocess.run([sys.executable, "-c", script, path, json.dumps(values)], check=True, env=env, timeout=60)
 
 
-def test_numbers(site: str) -> None:
+@pytest.mark.parametrize("name", ["model_numbers.py", "model_engines.py"])
+def test_with_numpy(site: str, name: str) -> None:
     env = {**os.environ, "PYTHONPATH": site}
-    pytest_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "model_numbers.py")]
-    ran = subprocess.run(pytest_, capture_output=True, text=True, env=env, timeout=300)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / name)]
+    ran = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
     assert ran.returncode == 0, ran.stdout[-4000:]
 
 
