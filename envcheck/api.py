@@ -183,8 +183,13 @@ def check(
         select = (select,)
     if isinstance(ignore, str):
         ignore = (ignore,)
+    def prepare(found: Snapshot) -> None:
+        judge(found)
+        import envcheck.render.smoke
+        import envcheck.render.text  # noqa: F401
+
     # Judged once without the smoke tests while they run, for nothing but that all is read and imported when they end.
-    meanwhile = judge if smoke else None
+    meanwhile = prepare if smoke else None
     if snapshot is None:
         snapshot = combine(
             resolve(

@@ -83,8 +83,10 @@ class OnnxWorker(Worker):
 
         options = self.runtime.SessionOptions()
         options.log_severity_level = 2
-        if operation != "speed":
-            # Threads of several sessions that wait for work in a loop take the time of the one that has some.
+        # Threads of several sessions that wait for work in a loop take the time of the one that has some.
+        if hasattr(options, "add_session_config_entry"):  # from 1.6 on
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if operation not in ("transformer", "speed"):
             options.intra_op_num_threads = 1
         asked = [self.device.id] if self.device.kind == "cpu" else [self.device.id, "CPUExecutionProvider"]
         if self.device.kind != "cpu" and self.folder:
@@ -149,6 +151,8 @@ class OnnxWorker(Worker):
 
         if self.device.id not in self.providers:
             return  # it would measure the CPU once more
+        if self.device.kind == "cpu" and not self.all_types:
+            return  # most of the time goes into copies, and it takes as long as all else together
         session = self._session("speed", "float32")
         size = SIZE if self.device.kind == "cpu" else GPU_SIZE
         given = {"x": numpy.full((size, size), 0.5, dtype=numpy.float32)}
