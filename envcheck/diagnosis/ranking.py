@@ -93,9 +93,12 @@ def _propose(found: dict[str, Candidate], match: Match, snapshot: Snapshot) -> N
             continue
         score += MET * verdicts.count(True) + OPEN * (verdicts.count(None) + contrary.count(None))
         one = found.setdefault(rule, Candidate(rule))
-        # The best statement counts, a second one only a little: a log says the same many times.
-        one.score = max(one.score, score) + (2 if one.matches else 0)
-        one.matches.append(match)
+        # The best statement counts, a second one only a little: a log says the same many times. A signature that names
+        # a cause twice, with other conditions, is one statement.
+        again = bool(one.matches) and one.matches[-1] is not match
+        one.score = max(one.score, score) + (2 if again else 0)
+        if again or not one.matches:
+            one.matches.append(match)
         one.place = min(one.place, match.position)
         one.told = one.told or not symptom
 
