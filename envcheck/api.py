@@ -183,6 +183,7 @@ def check(
         select = (select,)
     if isinstance(ignore, str):
         ignore = (ignore,)
+
     def prepare(found: Snapshot) -> None:
         judge(found)
         import envcheck.render.smoke
@@ -258,6 +259,9 @@ def inspect(
     return found
 
 
+_kept: dict[str, Matrix] = {}
+
+
 def diagnose(
     text: str | bytes | Iterable[str], snapshot: Source | None = None, *, matrix: Matrix | None = None
 ) -> Diagnosis:
@@ -275,7 +279,8 @@ def diagnose(
     if matrix is None:
         from envcheck.matrix import Matrix
 
-        matrix = Matrix.load()
+        # Kept: a program that diagnoses one text mostly diagnoses more, and reading the signatures takes longer.
+        matrix = _kept.get("matrix") or _kept.setdefault("matrix", Matrix.load())
     if isinstance(text, (bytes, bytearray)):
         text = decoded(bytes(text))
     parts = (text,) if isinstance(text, str) else text

@@ -29,7 +29,9 @@ def snapshots() -> dict[Path, Snapshot]:
 
 def replay(machine: Path, snapshots: dict[Path, Snapshot]) -> Snapshot:
     if machine not in snapshots:
-        snapshots[machine] = collect(RecordedHost(str(machine)))
+        host = RecordedHost(str(machine))
+        smoke = any(query.startswith("smoke") for query in host.queries)
+        snapshots[machine] = collect(host, smoke=smoke)
     return snapshots[machine]
 
 

@@ -21,8 +21,9 @@ WEIGHT = {"high": 90, "medium": 62, "low": 35}
 """What a signature gives to a cause that it names with this confidence."""
 CONFIRMED = 25
 """A rule found the same in the facts."""
-EXCLUDED = 30
-"""The rule looked at it and the facts are fine."""
+EXCLUDED, DOUBTED = 30, 5
+"""The rule looked at it and the facts are fine: for what a message only suggests, and for what it proves. What a program
+met counts before what is known of it: there may be a second copy of a package."""
 MET, OPEN = 8, -6
 """A condition of the cause that holds, and one that cannot be decided."""
 LATER = 4
@@ -39,7 +40,7 @@ CAUSE = {"high", "medium", "low"}
 class Candidate:
     """A cause while it is being weighed."""
 
-    __slots__ = ("findings", "matches", "place", "rule", "score", "told")
+    __slots__ = ("findings", "matches", "place", "proven", "rule", "score", "told")
 
     def __init__(self, rule: str) -> None:
         self.rule = rule
@@ -48,6 +49,8 @@ class Candidate:
         self.findings: list[Finding] = []
         self.place = 1 << 60
         """Where in the text it was first named."""
+        self.proven = False
+        """A message that is no mere symptom names it with high confidence."""
         self.told = False
         """A message names it, and not only what follows from it."""
 
@@ -101,6 +104,7 @@ def _propose(found: dict[str, Candidate], match: Match, snapshot: Snapshot) -> N
             one.matches.append(match)
         one.place = min(one.place, match.position)
         one.told = one.told or not symptom
+        one.proven = one.proven or (confidence == "high" and not symptom)
 
 
 def _weigh_findings(found: dict[str, Candidate], report: Report | None, told: bool) -> None:
@@ -118,7 +122,7 @@ def _weigh_findings(found: dict[str, Candidate], report: Report | None, told: bo
             strong = any(finding.severity != "info" for finding in one.findings)
             one.score += CONFIRMED if strong else CONFIRMED / 3
         elif _fine(outcomes.get(rule)):
-            one.score -= EXCLUDED
+            one.score -= DOUBTED if one.proven else EXCLUDED
     for rule, listed in findings.items():
         if rule not in found:
             one = found[rule] = Candidate(rule)

@@ -65,6 +65,7 @@ def main() -> int:
     parser.add_argument("folder", help="a new folder; its name ends with --ok or --RULE+RULE")
     parser.add_argument("--map", action="append", default=[], metavar="OLD=NEW", help="rename a folder")
     parser.add_argument("--only", action="append", default=[], metavar="FILE=WORD", help="keep these lines of a file")
+    parser.add_argument("--smoke", action="store_true", help="run the smoke tests and keep what they tell")
     arguments = parser.parse_args()
     if os.path.exists(arguments.folder):
         parser.error(f"{arguments.folder} is there already")
@@ -76,7 +77,7 @@ def main() -> int:
 
     clean = redactor([(old, new) for old, _, new in (pair.partition("=") for pair in arguments.map)])
     host = RecordingHost(deadline=time.monotonic() + SECONDS)
-    live = collect(host)
+    live = collect(host, smoke=arguments.smoke)
     env = {name: clean(host.env[name]) for name in ENV_ALLOWED if name in host.env}
     env |= dict.fromkeys((name for name in PROBE_SIGNS if name in host.env), "set")
     for path, text in host.texts.items():
@@ -88,7 +89,7 @@ def main() -> int:
             if path.endswith("/" + name):
                 host.texts[path] = "".join(line for line in text.splitlines(keepends=True) if word in line)
     host.save(arguments.folder, clean, env)
-    replayed = collect(RecordedHost(arguments.folder))
+    replayed = collect(RecordedHost(arguments.folder), smoke=arguments.smoke)
     facts = {key: value for key, value in replayed.to_dict().items() if key not in LEFT_OUT}
     with open(os.path.join(arguments.folder, "expected.json"), "w", encoding="utf-8") as file:
         json.dump(facts, file, indent=1)
