@@ -22,9 +22,9 @@ WEIGHT = {"high": 90, "medium": 62, "low": 35}
 CONFIRMED = 25
 """A rule found the same in the facts."""
 EXCLUDED, DOUBTED = 30, 5
-"""The rule looked at it and the facts are fine: for what a message only suggests, and for what it proves. What a program
-met counts before what is known of it: there may be a second copy of a package."""
-MET, OPEN = 8, -6
+"""The rule looked at it and the facts are fine: for what a message only suggests, and for what it proves. What a
+program met counts before what is known of it: there may be a second copy of a package."""
+MET, OPEN = 8, -8
 """A condition of the cause that holds, and one that cannot be decided."""
 LATER = 4
 """Each place further down in a signature's list of causes."""
