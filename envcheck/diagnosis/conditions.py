@@ -21,7 +21,7 @@ LOOKUPS = {
     "wheel-refused": "wheel_refused",
     "newer-glibc": "newer_glibc",
     "build": "is_build",
-    "wanted-is-newer": "wanted_is_newer",
+    "old-glibc-hides": "old_glibc_hides",
 }
 """First words of conditions that look something up, and the functions of :mod:`envcheck.diagnosis.lookups`."""
 _COMPARISON = re.compile(r"\s*(\{\w+\}|[\w.]+)\s*(<=|>=|==|!=|<|>)\s*(\{\w+\}|[\w.+-]+)\s*")

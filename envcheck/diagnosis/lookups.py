@@ -194,8 +194,13 @@ def no_release(snapshot: Snapshot, name: str, spec: str = "") -> bool:
     )
 
 
-def wanted_is_newer(snapshot: Snapshot, spec: str, listed: str) -> bool:
-    """Tell whether a pinned release is newer than all in pip's list of versions."""
+def old_glibc_hides(snapshot: Snapshot, spec: str, listed: str) -> bool:
+    """Tell whether a release newer than all in pip's list was asked for, on a glibc below 2.28."""
+    from envcheck.facts import Facts
+    from envcheck.matrix import Matrix
+
+    glibc = Facts(snapshot, Matrix.load()).get("glibc")
     wanted = numbers(spec.lstrip("=<>!~ "))
     offered = [numbers(part) for part in listed.split(",")]
-    return spec.startswith(("==", ">=", "~=")) and bool(wanted) and wanted > max(offered, default=())
+    newer = spec.startswith(("==", ">=", "~=")) and bool(wanted) and wanted > max(offered, default=())
+    return newer and isinstance(glibc, str) and numbers(glibc)[:2] < (2, 28)
