@@ -152,8 +152,8 @@ def _aside(work: Callable[[Snapshot], object], snapshot: Snapshot) -> Any:
 
 
 def nvidia_sign(host: Host) -> bool:
-    """Whether something says that an NVIDIA GPU is here. Only for Linux."""
-    return any(map(host.exists, NVIDIA_SIGNS))
+    """Whether something says that an NVIDIA GPU, or a driver in a place of its own, is here. Only for Linux."""
+    return bool(host.env.get("LD_LIBRARY_PATH")) or any(map(host.exists, NVIDIA_SIGNS))
 
 
 def _waiting_is_likely(host: Host, smoke: bool) -> bool:

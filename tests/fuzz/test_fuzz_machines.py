@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import envcheck
 from envcheck.core.snapshot import Snapshot
@@ -56,7 +57,7 @@ class SpoiltHost(RecordedHost):
     def run(self, argv: Sequence[str], timeout: float = 10.0, env: Mapping[str, str] | None = None) -> Ran:
         ran = super().run(argv, timeout, env)
         if ran.status == "done" and self._is_victim("command " + " ".join(argv)):
-            return ran._replace(stdout=self._text(ran.stdout), stderr=self._text(ran.stderr))
+            return replace(ran, stdout=self._text(ran.stdout), stderr=self._text(ran.stderr))
         return ran
 
     def query(self, name: str, *arguments: str) -> Any:
