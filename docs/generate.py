@@ -183,6 +183,7 @@ def cite(matrix, source: str) -> str:  # type: ignore[no-untyped-def]
 def schema_pages() -> Iterator[tuple[Path, str]]:
     import envcheck
     from envcheck.core.snapshot.codec import json_schema
+    from envcheck.diagnosis.model import diagnosis_schema
     from envcheck.inspection.model import inspection_schema
     from envcheck.matrix.schema import answer_schema, matrix_schema
     from envcheck.render.json import report_schema
@@ -198,13 +199,14 @@ def schema_pages() -> Iterator[tuple[Path, str]]:
         "report": report_schema(),
         "answer": answer_schema(),
         "inspection": inspection_schema(),
+        "diagnosis": diagnosis_schema(),
         "matrix": matrix_schema(),
     }
     for name, schema in schemas_of.items():
         yield schemas / f"{name}.schema.json", json.dumps(schema, indent=1, sort_keys=True) + "\n"
         text += f"## {schema['title']}\n\n"
         for part, definition in sorted(schema.get("$defs", {}).items()):
-            if name == "inspection" and schemas_of["report"]["$defs"].get(part) == definition:
+            if name in ("inspection", "diagnosis") and schemas_of["report"]["$defs"].get(part) == definition:
                 continue  # of the report that it may hold
             fields = definition.get("properties", {})
             about = (definition.get("description") or "").partition("\n")[0]

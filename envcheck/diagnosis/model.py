@@ -78,3 +78,12 @@ class Match(Struct, kw_only=True):
     position: int
     values: dict[str, str]
     """What the pattern captured."""
+
+
+def diagnosis_schema() -> dict[str, Any]:
+    """The JSON Schema of the command's JSON."""
+    import msgspec
+
+    schema = msgspec.json.schema(Diagnosis)
+    schema["title"] = f"envcheck diagnosis, schema {DIAGNOSIS_SCHEMA}"
+    return schema

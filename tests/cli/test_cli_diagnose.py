@@ -76,6 +76,16 @@ def test_standard_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert "driver-too-old" in ran.stdout
 
 
+def test_the_json_is_as_its_schema_says(capsys: pytest.CaptureFixture[str]) -> None:
+    import jsonschema
+
+    import envcheck
+
+    schema = json.loads((Path(envcheck.__file__).parent / "schemas" / "diagnosis.schema.json").read_text())
+    for text in (DRIVER, SHAPES, "hello"):
+        jsonschema.validate(diagnosed(capsys, text, *NOWHERE), schema)
+
+
 def test_an_environment_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = tmp_path / "lab.json"
     facts.write_text(json.dumps({"packages": {"torch": "1.7.1"}, "os": {"system": "Linux"}}))
