@@ -110,13 +110,14 @@ ASSUME = Option(
 CHECK = (
     Option(
         "--stack",
-        "What is to run: `here` (this Python environment), a snapshot or facts file, or - for standard input. "
-        "[default: here]",
+        "What is to run: `here` (this Python environment), a snapshot or facts file, the text of a report such as "
+        "pip's list, or - for standard input. [default: here]",
         metavar="STACK",
     ),
     Option(
         "--machine",
-        "Where it is to run: `here`, a snapshot or facts file, or - for standard input. [default: here]",
+        "Where it is to run: `here`, a snapshot or facts file, the text of a report such as nvidia-smi's, or - for "
+        "standard input. [default: here]",
         metavar="MACHINE",
     ),
     FORMAT,

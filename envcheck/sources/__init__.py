@@ -17,14 +17,18 @@ def load(path: str | os.PathLike[str]) -> Snapshot:
     ``-`` is standard input. Raises :class:`envcheck.core.snapshot.SnapshotError` with one sentence that names the file.
     """
     from envcheck.core.snapshot import ProbeRun, Snapshot, SnapshotError
+    from envcheck.core.snapshot.facts import KEYS
     from envcheck.sources.facts_file import name_of, parse_text, read_text
 
     path = os.fspath(path)
     name = name_of(path)
     text = read_text(path)
-    if not path.endswith((".json", ".toml", ".yaml", ".yml")) and (pasted := _pasted(text, name)) is not None:
+    by_content = not path.endswith((".json", ".toml", ".yaml", ".yml"))
+    if by_content and (pasted := _pasted(text, name)) is not None:
         return pasted
     data = parse_text(text, path)
+    if by_content and data and not any(key in ("schema", *KEYS) for key in data):
+        raise SnapshotError(f"{name}: there are no facts in it, and no report that is known")
     try:
         if "schema" in data:
             inner: Any = data.get("snapshot")

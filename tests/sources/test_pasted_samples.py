@@ -24,7 +24,7 @@ def test_a_report_states_its_facts(path: Path) -> None:
     snapshot = snapshot_from_text(text)
     assert (snapshot is None) == (stated(path) is None)
     if snapshot is not None:
-        assert not [run.reason for run in snapshot.probes if "not understood" in run.reason]
+        assert not [run.detail for run in snapshot.probes if "not understood" in run.detail]
         assert Snapshot.from_json(snapshot.to_json()) == snapshot
 
 
