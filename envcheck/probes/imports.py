@@ -182,15 +182,28 @@ def environment(host: Host, folder: str) -> dict[str, str]:
 
 def gather(ran: Ran, seconds: float) -> dict[str, Any]:
     """What the child said, and how it ended."""
+    answer, records = heard(ran, seconds)
+    for record in records:
+        if isinstance(record.get("done"), dict):
+            answer["done"] = record["done"]
+    lines = [line.strip()[:500] for line in ran.stderr.splitlines() if line.strip()]
+    wanted = [line for line in lines if any(text in line for text in COMPLAINTS)]
+    answer["said"] = (wanted[:1] + lines[-3:]) if "done" not in answer else wanted[:1]
+    return answer
+
+
+def heard(ran: Ran, seconds: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What every child tells: ``ended``, ``seconds``, ``loading`` and ``trace``; and its other records."""
     import json
 
-    answer: dict[str, Any] = {"ended": how_it_ended(ran)}
-    answer["seconds"] = round(seconds, 3)
+    answer: dict[str, Any] = {"ended": how_it_ended(ran), "seconds": round(seconds, 3)}
+    records: list[dict[str, Any]] = []
     trace: list[str] = []
     for line in ran.stdout.splitlines():
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
+            # What faulthandler writes at a crash, or when time runs out.
             if line.lstrip().startswith("File ") and len(trace) < 12:
                 trace.append(line.strip()[:300])
             continue
@@ -198,14 +211,11 @@ def gather(ran: Ran, seconds: float) -> dict[str, Any]:
             continue
         if isinstance(record.get("load"), str):
             answer["loading"] = record["load"]
-        if isinstance(record.get("done"), dict):
-            answer["done"] = record["done"]
-    lines = [line.strip()[:500] for line in ran.stderr.splitlines() if line.strip()]
-    wanted = [line for line in lines if any(text in line for text in COMPLAINTS)]
-    answer["said"] = (wanted[:1] + lines[-3:]) if "done" not in answer else wanted[:1]
+        else:
+            records.append(record)
     if trace:
         answer["trace"] = trace
-    return answer
+    return answer, records
 
 
 def how_it_ended(ran: Ran) -> str:

@@ -249,31 +249,10 @@ class Progress:
 
 def gather(ran: Ran, seconds: float) -> dict[str, Any]:
     """What a child said, and how it ended."""
-    import json
+    from envcheck.probes.imports import heard
 
-    from envcheck.probes.imports import how_it_ended
-
-    answer: dict[str, Any] = {"ended": how_it_ended(ran), "seconds": round(seconds, 3)}
-    records: list[dict[str, Any]] = []
-    trace: list[str] = []
-    for line in ran.stdout.splitlines():
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            if line.lstrip().startswith("File ") and len(trace) < 12:
-                trace.append(line.strip()[:300])
-            continue
-        if not isinstance(record, dict):
-            continue
-        if isinstance(record.get("load"), str):
-            answer["loading"] = record["load"]
-        else:
-            records.append(record)
-    answer["records"] = records
-    answer["said"] = said_by_device(ran.stderr, answer["ended"] == "done")
-    if trace:
-        answer["trace"] = trace
-    return answer
+    answer, records = heard(ran, seconds)
+    return {**answer, "records": records, "said": said_by_device(ran.stderr, answer["ended"] == "done")}
 
 
 def said_by_device(stderr: str, ended: bool) -> dict[str, list[str]]:
