@@ -153,7 +153,12 @@ def evaluate(need: Need, snapshot: Snapshot, matrix: Matrix | None = None) -> An
         from envcheck.matrix import Matrix
 
         matrix = Matrix.load()
-    return _ANSWERS[need.name if need.kind == "version" else need.kind](need, Facts(snapshot, matrix))
+    return answer(need, Facts(snapshot, matrix))
+
+
+def answer(need: Need, facts: Facts) -> Answer:
+    """The same as :func:`evaluate`, where the facts of a snapshot are at hand."""
+    return _ANSWERS[need.name if need.kind == "version" else need.kind](need, facts)
 
 
 def _met(reason: str) -> Answer:

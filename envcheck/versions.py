@@ -21,6 +21,7 @@ _STAGES = {"a": 0, "b": 1, "rc": 2}
 _OPERATORS = ("~=", "==", "!=", ">=", "<=")
 
 
+@lru_cache(maxsize=8192)
 def numbers(text: str) -> tuple[int, ...]:
     """The leading dotted integers; empty when there are none.
 

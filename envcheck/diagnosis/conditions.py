@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from envcheck.core.snapshot import Snapshot
 from envcheck.versions import compare_numbers
+
+if TYPE_CHECKING:
+    from envcheck.facts import Facts
+    from envcheck.needs import Need
 
 LOOKUPS = {
     "other": "another_number",
@@ -27,26 +32,32 @@ LOOKUPS = {
 _COMPARISON = re.compile(r"\s*(\{\w+\}|[\w.]+)\s*(<=|>=|==|!=|<|>)\s*(\{\w+\}|[\w.+-]+)\s*")
 
 
-def holds(condition: str, snapshot: Snapshot, values: Mapping[str, str]) -> bool | None:
+def holds(condition: str, facts: Facts, values: Mapping[str, str]) -> bool | None:
     """Whether it holds; None when what it is about is not known. Raises ValueError for what is no condition."""
     word, _, rest = condition.partition(" ")
     if word in LOOKUPS:
         from envcheck.diagnosis import lookups
 
         given = [re.sub(r"\{(\w+)\}", lambda group: values.get(group[1]) or "", part) for part in rest.split(" ")]
-        return bool(getattr(lookups, LOOKUPS[word])(snapshot, *given))
+        return bool(getattr(lookups, LOOKUPS[word])(facts, *given))
     if "{" in condition:
         return _compared(condition, values)
-    from envcheck.needs import MET, UNKNOWN, NeedError, evaluate, parse
+    from envcheck.needs import MET, UNKNOWN, answer
 
-    negated = condition.startswith("no ")
+    said = answer(_need(condition.removeprefix("no ")), facts)
+    if said.status == UNKNOWN:
+        return None
+    return (said.status == MET) != condition.startswith("no ")
+
+
+@lru_cache(maxsize=1024)
+def _need(text: str) -> Need:
+    from envcheck.needs import NeedError, parse
+
     try:
-        answer = evaluate(parse(condition.removeprefix("no ")), snapshot)
+        return parse(text)
     except NeedError as error:
         raise ValueError(str(error)) from None
-    if answer.status == UNKNOWN:
-        return None
-    return (answer.status == MET) != negated
 
 
 def _compared(condition: str, values: Mapping[str, str]) -> bool | None:

@@ -12,6 +12,7 @@ from envcheck.diagnosis.text import Reduced, reduce
 
 if TYPE_CHECKING:
     from envcheck.core.report import Report
+    from envcheck.facts import Facts
     from envcheck.matrix import Matrix
 
 
@@ -32,7 +33,7 @@ def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: 
     named = [match for match in matches if match.signature["kind"] in ("cause", "symptom")]
     base = snapshot if snapshot is not None else Snapshot()
     known, report = _judged(base, named, matrix, snapshot is not None)
-    causes = rank(named, report, known, matrix)
+    causes = rank(named, report, known)
     program = [match for match in matches if match.signature["kind"] == "program"]
     harmless = [match for match in matches if match.signature["kind"] == "harmless"]
     causes = _quiet(causes, named, program, harmless)
@@ -54,9 +55,10 @@ def recognises(text: str, matrix: Matrix) -> bool:
     return any(match.signature["kind"] in ("cause", "symptom") for match in matches)
 
 
-def _judged(base: Snapshot, matches: list[Match], matrix: Matrix, given: bool) -> tuple[Snapshot, Report | None]:
-    """The snapshot with what the messages state, and the rules' verdict on it; none when nothing is known at all."""
+def _judged(base: Snapshot, matches: list[Match], matrix: Matrix, given: bool) -> tuple[Facts, Report | None]:
+    """What is known, with what the messages state, and the rules' verdict on it; none when nothing is known at all."""
     from envcheck.diagnosis.values import BY, facts_of
+    from envcheck.facts import Facts
 
     facts = facts_of(matches)
     if facts:
@@ -68,10 +70,10 @@ def _judged(base: Snapshot, matches: list[Match], matrix: Matrix, given: bool) -
         except SnapshotError:
             facts = {}
     if not facts and not given:
-        return base, None
-    from envcheck.engine import evaluate
+        return Facts(base, matrix), None
+    from envcheck.diagnosis.judged import judged
 
-    return base, evaluate(base, matrix)
+    return judged(base, matrix)
 
 
 def _quiet(causes: list[Cause], named: list[Match], program: list[Match], harmless: list[Match]) -> list[Cause]:

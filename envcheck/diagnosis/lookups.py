@@ -5,18 +5,20 @@ Each is true only where that is known; what is not known is no reason to name a 
 
 from __future__ import annotations
 
-from envcheck.core.snapshot import Absent, Snapshot, Unknown, known
+from typing import TYPE_CHECKING
+
+from envcheck.core.snapshot import Absent, Unknown, known
 from envcheck.versions import canonical, numbers, satisfies, satisfies_prefix
 
-
-def another_number(snapshot: Snapshot, file: str) -> bool:
-    """Tell whether the library ``file`` is there under another number: another major release of it."""
+if TYPE_CHECKING:
     from envcheck.facts import Facts
+
+
+def another_number(facts: Facts, file: str) -> bool:
+    """Tell whether the library ``file`` is there under another number: another major release of it."""
     from envcheck.facts.libraries import names_of, parse_name
-    from envcheck.matrix import Matrix
 
     wanted = parse_name(file)
-    facts = Facts(snapshot, Matrix.load())
     found = facts.get("libraries")
     if wanted is None:
         return False
@@ -25,7 +27,7 @@ def another_number(snapshot: Snapshot, file: str) -> bool:
     if wanted.family in ("cudnn", "nvinfer"):
         there = {item.name.number for item in same} - {None}
         if wanted.family == "cudnn":
-            there |= _first(known(snapshot.stack.cudnn))
+            there |= _first(known(facts.snapshot.stack.cudnn))
         else:
             there |= _first(_version(facts, "tensorrt"))
         number = wanted.number or _cudnn_of_part(wanted.stem)
@@ -50,21 +52,17 @@ def _first(version: str | None) -> set[int]:
     return {int(found[0])} if found else set()
 
 
-def _version(facts: object, package: str) -> str | None:
-    packages = facts.get("packages")  # type: ignore[attr-defined]
+def _version(facts: Facts, package: str) -> str | None:
+    packages = facts.get("packages")
     return None if isinstance(packages, (Absent, Unknown)) else packages.version(package)
 
 
-def no_wheel_for(snapshot: Snapshot, what: str, name: str, spec: str = "") -> bool:
+def no_wheel_for(facts: Facts, what: str, name: str, spec: str = "") -> bool:
     """Tell whether the index has no build of the asked releases for this ``python``, or none for this ``platform``."""
-    from envcheck.facts import Facts
     from envcheck.facts.wheels import COLUMNS, is_pure, offers_platform, offers_python
-    from envcheck.matrix import Matrix
 
-    matrix = Matrix.load()
-    rows = [row for row in matrix.rows("wheels", package=canonical(name)) if _meets(row["version"], spec)]
-    facts = Facts(snapshot, matrix)
-    python = known(snapshot.stack.python.version)
+    rows = [row for row in facts.matrix.rows("wheels", package=canonical(name)) if _meets(row["version"], spec)]
+    python = known(facts.snapshot.stack.python.version)
     columns = facts.get("wheel_platforms")
     if isinstance(columns, (Absent, Unknown)):
         columns = tuple(COLUMNS.values())
@@ -77,7 +75,7 @@ def no_wheel_for(snapshot: Snapshot, what: str, name: str, spec: str = "") -> bo
         return False
     return bool(fitting) and not any(
         _accepts(row["requires_python"], python)
-        and (row["sdist"] or offers_python(row, python, known(snapshot.stack.python.abi)))
+        and (row["sdist"] or offers_python(row, python, known(facts.snapshot.stack.python.abi)))
         for row in fitting
     )
 
@@ -97,18 +95,16 @@ def _accepts(requires_python: str | None, python: str) -> bool:
         return True
 
 
-def is_build(snapshot: Snapshot, package: str, variant: str) -> bool:
+def is_build(facts: Facts, package: str, variant: str) -> bool:
     """Tell whether the installed build of a framework is certainly of this variant: ``cpu``, ``cuda`` or ``rocm``."""
-    from envcheck.facts import Facts
-    from envcheck.matrix import Matrix
 
-    builds = Facts(snapshot, Matrix.load()).get("cuda_builds")
+    builds = facts.get("cuda_builds")
     if isinstance(builds, (Absent, Unknown)):
         return False
     return any(one.package == package and one.variant == variant for one in builds)
 
 
-def wheel_refused(snapshot: Snapshot, what: str, python: str, abi: str, platform: str) -> bool:
+def wheel_refused(facts: Facts, what: str, python: str, abi: str, platform: str) -> bool:
     """Tell whether a wheel with these tags is refused for its ``python``, its ``platform`` or the ``glibc`` it needs.
 
     ``python-fits`` and ``platform-fits`` tell that it is certainly not for that.
@@ -117,9 +113,9 @@ def wheel_refused(snapshot: Snapshot, what: str, python: str, abi: str, platform
     system |= {"win_ar": "Windows", "macosx": "Darwin"}
     names = platform.split(".")
     if what.startswith("python"):
-        fits = _python_fits(known(snapshot.stack.python.version), python, abi)
+        fits = _python_fits(known(facts.snapshot.stack.python.version), python, abi)
         return fits is (what == "python-fits")
-    machine = snapshot.machine
+    machine = facts.snapshot.machine
     fitting = [
         name
         for name in names
@@ -131,10 +127,8 @@ def wheel_refused(snapshot: Snapshot, what: str, python: str, abi: str, platform
     ]
     if what == "glibc":
         needed = [number for name in fitting if (number := _glibc_of_tag(name)) is not None]
-        from envcheck.facts import Facts
-        from envcheck.matrix import Matrix
 
-        mine = Facts(snapshot, Matrix.load()).get("glibc")
+        mine = facts.get("glibc")
         return bool(needed) and isinstance(mine, str) and numbers(mine)[:2] < (2, min(needed))
     if what == "platform-fits":
         return bool(fitting) and known(machine.system) is not None and known(machine.arch) is not None
@@ -171,7 +165,7 @@ def _arch_fits(platform: str, arch: str) -> bool:
     return any(platform.endswith(name) for name in others.get(arch, (arch,)))
 
 
-def newer_glibc(snapshot: Snapshot, mine: str, offered: str) -> bool:
+def newer_glibc(facts: Facts, mine: str, offered: str) -> bool:
     """Tell whether a list of platform tags has this machine's own, but for a newer glibc: an answer of uv's."""
     head, _, tail = mine.removeprefix("manylinux_").partition("_")
     minor, _, arch = tail.partition("_")
@@ -182,11 +176,10 @@ def newer_glibc(snapshot: Snapshot, mine: str, offered: str) -> bool:
     return bool(same) and all(int(tag.split("_")[2]) > int(minor) for tag in same)
 
 
-def no_release(snapshot: Snapshot, name: str, spec: str = "") -> bool:
+def no_release(facts: Facts, name: str, spec: str = "") -> bool:
     """Tell whether the tables know the package and no release of it that meets the specifier."""
-    from envcheck.matrix import Matrix
 
-    rows = Matrix.load().rows("wheels", package=canonical(name))
+    rows = facts.matrix.rows("wheels", package=canonical(name))
     newest = max((numbers(row["version"]) for row in rows), default=())
     wanted = numbers(spec.lstrip("=<>!~ "))
     return (
@@ -194,12 +187,10 @@ def no_release(snapshot: Snapshot, name: str, spec: str = "") -> bool:
     )
 
 
-def old_glibc_hides(snapshot: Snapshot, spec: str, listed: str) -> bool:
+def old_glibc_hides(facts: Facts, spec: str, listed: str) -> bool:
     """Tell whether a release newer than all in pip's list was asked for, on a glibc below 2.28."""
-    from envcheck.facts import Facts
-    from envcheck.matrix import Matrix
 
-    glibc = Facts(snapshot, Matrix.load()).get("glibc")
+    glibc = facts.get("glibc")
     wanted = numbers(spec.lstrip("=<>!~ "))
     offered = [numbers(part) for part in listed.split(",")]
     newer = spec.startswith(("==", ">=", "~=")) and bool(wanted) and wanted > max(offered, default=())

@@ -2,63 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from envcheck.core.snapshot import Absent, Assumption, Snapshot, Unknown
 from envcheck.versions import canonical
 
+_Part = TypeVar("_Part", bound=Struct)
+
 
 def merged(base: Snapshot, stated: Snapshot, by: str) -> Snapshot:
-    """A new snapshot; ``assumed`` names each fact that was taken from ``stated``."""
-    import copy
+    """A new snapshot; ``assumed`` names each fact that was taken from ``stated``. Unchanged parts are shared."""
+    from msgspec.structs import replace
 
-    result = copy.deepcopy(base)
     taken: list[Assumption] = []
-    for part in ("machine", "stack"):
-        _fill(getattr(result, part), getattr(stated, part), part, by, taken)
-    result.assumed = [*result.assumed, *taken]
-    result.probes = [*result.probes, *stated.probes]
-    return result
+    return replace(
+        base,
+        machine=_filled(base.machine, stated.machine, "machine", by, taken),
+        stack=_filled(base.stack, stated.stack, "stack", by, taken),
+        probes=[*base.probes, *stated.probes],
+        assumed=[*base.assumed, *taken],
+    )
 
 
-def _fill(mine: Struct, theirs: Struct, path: str, by: str, taken: list[Assumption]) -> None:
+def _filled(mine: _Part, theirs: Struct, path: str, by: str, taken: list[Assumption]) -> _Part:
+    """``mine``, or a copy of it in which what was not known is filled."""
+    from msgspec.structs import replace
+
+    changed: dict[str, Any] = {}
     for name in mine.__struct_fields__:
-        have, new = getattr(mine, name), getattr(theirs, name)
-        place = f"{path}.{name}"
-        if isinstance(have, Struct) and not isinstance(have, (Absent, Unknown)):
-            if isinstance(new, Struct) and not isinstance(new, (Absent, Unknown)):
-                _fill(have, new, place, by, taken)
-        elif isinstance(new, (Absent, Unknown)) or new in ([], {}, ""):
+        new = getattr(theirs, name)
+        if isinstance(new, (Absent, Unknown)) or new in ([], {}, ""):
             continue
-        elif isinstance(have, Unknown):
-            setattr(mine, name, new)
+        have = getattr(mine, name)
+        place = f"{path}.{name}"
+        if isinstance(have, Unknown):
+            changed[name] = new
             taken.append(Assumption(fact=place, value=_shown(new), by=by))
         elif isinstance(have, list) and isinstance(new, list):
-            _extend(have, new, place, by, taken)
+            changed[name] = _extended(have, new, place, by, taken)
+        elif isinstance(have, Struct) and not isinstance(have, Absent) and isinstance(new, Struct):
+            changed[name] = _filled(have, new, place, by, taken)
+    changed = {name: value for name, value in changed.items() if value is not getattr(mine, name)}
+    return replace(mine, **changed) if changed else mine
 
 
-def _extend(have: list[Any], new: list[Any], place: str, by: str, taken: list[Assumption]) -> None:
+def _extended(have: list[Any], new: list[Any], place: str, by: str, taken: list[Assumption]) -> list[Any]:
+    found = list(have)
     if place == "stack.packages":
-        there = {canonical(package.name): package for package in have}
+        there = {canonical(package.name): index for index, package in enumerate(have)}
         for package in new:
-            mine = there.get(canonical(package.name))
-            if mine is None:
-                have.append(package)
+            index = there.get(canonical(package.name))
+            if index is None:
+                found.append(package)
                 taken.append(Assumption(fact=f"package {package.name}", value=_shown(package.version), by=by))
             else:
-                _fill(mine, package, f"package {package.name}", by, taken)
+                found[index] = _filled(found[index], package, f"package {package.name}", by, taken)
     elif place == "machine.gpus":
         if not have:
-            have.extend(new)
+            found.extend(new)
         elif len(new) == 1 and len(have) == 1:
-            _fill(have[0], new[0], "gpu", by, taken)
+            found[0] = _filled(have[0], new[0], "gpu", by, taken)
     elif all(isinstance(item, str) for item in new):
         for item in new:
-            if item not in have:
-                have.append(item)
+            if item not in found:
+                found.append(item)
                 taken.append(Assumption(fact=place, value=item, by=by))
+    return found
 
 
 def _shown(value: Any) -> str:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from envcheck.core.report import Evidence, Finding, Fix, Outcome, Report
-from envcheck.core.snapshot import Snapshot
 from envcheck.diagnosis.conditions import holds
 from envcheck.diagnosis.model import Cause, Match
 
 if TYPE_CHECKING:
+    from envcheck.facts import Facts
     from envcheck.matrix import Matrix
 
 WEIGHT = {"high": 90, "medium": 62, "low": 35}
@@ -75,23 +75,23 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(", ") if part.strip()]
 
 
-def rank(matches: Sequence[Match], report: Report | None, snapshot: Snapshot, matrix: Matrix) -> list[Cause]:
-    """The causes, the likeliest first."""
+def rank(matches: Sequence[Match], report: Report | None, facts: Facts) -> list[Cause]:
+    """The causes, the likeliest first; ``facts``: what is known, with what the messages state."""
     found: dict[str, Candidate] = {}
     for match in matches:
-        _propose(found, match, snapshot)
+        _propose(found, match, facts)
     _weigh_findings(found, report, bool(matches))
     ordered = sorted(found.values(), key=lambda one: (-one.score, one.place))
     ordered = _consequences_below(ordered)
-    return [_cause(one, matrix) for one in ordered if one.score > 0]
+    return [_cause(one, facts.matrix) for one in ordered if one.score > 0]
 
 
-def _propose(found: dict[str, Candidate], match: Match, snapshot: Snapshot) -> None:
+def _propose(found: dict[str, Candidate], match: Match, facts: Facts) -> None:
     symptom = match.signature["kind"] == "symptom"
     for place, (rule, confidence, conditions, against) in enumerate(causes_of(match.signature)):
         score = WEIGHT[confidence] - LATER * place
-        verdicts = [holds(condition, snapshot, match.values) for condition in conditions]
-        contrary = [holds(condition, snapshot, match.values) for condition in against]
+        verdicts = [holds(condition, facts, match.values) for condition in conditions]
+        contrary = [holds(condition, facts, match.values) for condition in against]
         if False in verdicts or True in contrary:
             continue
         score += MET * verdicts.count(True) + OPEN * (verdicts.count(None) + contrary.count(None))

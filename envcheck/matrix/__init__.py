@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 
+MOST_ASKED = 4096
+"""Questions of which the answers are kept: rules ask the same ones again for each snapshot."""
+
+
 class Store(Protocol):
     """Where tables are read from."""
 
@@ -137,12 +141,13 @@ def default_store() -> Store:
 class Matrix:
     """The compatibility tables. Make one with `Matrix.load()`."""
 
-    __slots__ = ("_data", "_metas", "_overlay", "_sources", "_store", "memo")
+    __slots__ = ("_asked", "_data", "_metas", "_overlay", "_sources", "_store", "memo")
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._metas: dict[str, TableMeta] = {}
         self._data: dict[tuple[str, str | None], Data] = {}
+        self._asked: dict[tuple[object, ...], list[Row]] = {}
         self._sources: dict[str, Source] | None = None
         self._overlay: dict[str, list[Row]] = {}
         self.memo: dict[str, Any] = {}
@@ -194,6 +199,20 @@ class Matrix:
         form, other text without surrounding blanks. A column that holds a list matches when it contains the value.
         Raises KeyError for an unknown table or column.
         """
+        asked = (table, *key.items())
+        try:
+            kept = self._asked.get(asked)
+        except TypeError:  # a value that is no key, such as a list
+            return self._found(table, key)
+        if kept is None:
+            kept = self._found(table, key)
+            if len(self._asked) >= MOST_ASKED:
+                self._asked.clear()
+            self._asked[asked] = kept
+        # The rows are the caller's own: what is kept stays as it was read.
+        return [row.copy() for row in kept]
+
+    def _found(self, table: str, key: dict[str, object]) -> list[Row]:
         meta = self.meta(table)
         wanted = {column: _normal(meta.type_of(column), value) for column, value in key.items()}
         part = wanted.get(meta.partition) if meta.partition else None

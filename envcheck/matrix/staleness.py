@@ -33,9 +33,12 @@ def stale_notes(
             if asked_only and (table, None) not in matrix._data:
                 continue  # nothing rests on it, and opening it costs time
             # A line such as 11.4 holds 11.4.1: as many numbers are compared as the table has.
-            data = matrix._read(matrix.meta(table), None)
-            at = data.columns.index(column)
-            newest = max((numbers(row[at]) for row in data.rows), default=())
+            newest = matrix.memo.get(f"newest {table}")
+            if newest is None:
+                data = matrix._read(matrix.meta(table), None)
+                at = data.columns.index(column)
+                newest = max((numbers(row[at]) for row in data.rows), default=())
+                matrix.memo[f"newest {table}"] = newest
             if newest and numbers(version)[: len(newest)] > newest:
                 listed = ".".join(map(str, newest))
                 notes.append(f"{name} {version} is newer than our data of {matrix.meta(table).as_of} (up to {listed})")

@@ -14,10 +14,12 @@ from envcheck.diagnosis.ranking import WEIGHT, causes_of
 from envcheck.diagnosis.signatures import AFTER, BEFORE, KINDS, ONLY_TOLD, Signatures
 from envcheck.diagnosis.text import reduce
 from envcheck.diagnosis.values import LISTS, READERS, TEXTS
+from envcheck.facts import Facts
 from envcheck.matrix import Matrix
 from envcheck.rules import RULES
 
 MATRIX = Matrix.load()
+NOTHING = Facts(Snapshot(), MATRIX)
 SIGNATURES = Signatures.load(MATRIX)
 ROWS = SIGNATURES.rows
 NAMES = [row["id"] for row in ROWS]
@@ -68,7 +70,7 @@ def test_causes_are_rules_and_conditions_parse(row: dict[str, Any]) -> None:
             assert rule in RULES or rule in ONLY_TOLD, rule
             assert confidence in WEIGHT, confidence
             for condition in (*conditions, *against):
-                holds(condition, Snapshot(), {})
+                holds(condition, NOTHING, {})
 
 
 @each
