@@ -52,6 +52,14 @@ def gpu_nodes() -> bool:
     return bool(glob.glob("/dev/nvidia[0-9]*")) or any(map(os.path.exists, ("/dev/dxg", "/dev/nvhost-gpu")))
 
 
+def shown(kind: str) -> bool:
+    """Whether this system shows programs a GPU of the kind that a build is for."""
+    if kind == "cuda":
+        return gpu_nodes()
+    hidden = [os.environ.get(name, "0").strip() for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")]
+    return os.path.exists("/dev/kfd") and not any(value in ("", "-1") for value in hidden)
+
+
 class Cuda:
     """The driver, started. Raises OSError without its library, CudaError when it does not start."""
 

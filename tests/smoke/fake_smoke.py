@@ -91,6 +91,8 @@ class Fake(Backend):
         return None if behave("load") == "none" else {"version": "1.2.3", "colour": "blue"}  # type: ignore[return-value]
 
     def devices(self) -> list[Device]:
+        if self.request.get("only") == ["cpu"]:
+            return [Device("cpu", "cpu")]
         if behave("devices") == "none":
             return None  # type: ignore[return-value]
         return [

@@ -59,14 +59,14 @@ def test_tensorflow_lists_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     [("cuda", True, True), ("cuda", False, False), ("", True, False), ("rocm", True, False)],
 )
 def test_tensorflow_that_lists_no_gpu(monkeypatch: pytest.MonkeyPatch, built: str, nodes: bool, meant: bool) -> None:
-    monkeypatch.setattr(tensorflow, "gpu_nodes", lambda: nodes)
+    monkeypatch.setattr(cuda, "gpu_nodes", lambda: nodes)
     monkeypatch.setattr(tensorflow.os.path, "exists", lambda path: False)
     found = ids(tf_backend(fake_tf("CPU:0", built=built)).devices())
     assert found == [("CPU:0", "cpu", None), *([("GPU:0", "cuda", 0)] if meant else [])]
 
 
 def test_tensorflow_places_softly_only_what_it_does_not_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorflow, "gpu_nodes", lambda: True)
+    monkeypatch.setattr(cuda, "gpu_nodes", lambda: True)
     tf = fake_tf("CPU:0", built="cuda")
     backend = tf_backend(tf)
     cpu, gpu = backend.devices()

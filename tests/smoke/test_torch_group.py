@@ -291,3 +291,10 @@ def test_nccl_processes_that_fail(torch: ModuleType, ask: Callable[..., None], t
     assert str(found).startswith("connect [127.0.1.1]:4711: Connection refused; NCCL_P2P_DISABLE=1")
     found = run_all(torch, 1, [0, 1], thorough=True)["nccl all-reduce by processes"]
     assert isinstance(found, Missing)
+
+
+@LINUX
+def test_a_full_disk_is_no_fault_of_the_network(torch: ModuleType, tmp_path: Path) -> None:
+    gloo = Gloo(torch, {"folder": str(tmp_path / "gone"), "skip": ["cpu"], "thorough": True})
+    with pytest.raises(Missing, match="can't be written to: No such file"):
+        gloo.step()

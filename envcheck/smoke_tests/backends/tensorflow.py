@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from envcheck.smoke_tests.backends import Answer, Backend, Device, Missing, Speed, Unsupported, Worker
-from envcheck.smoke_tests.cuda import gpu_nodes
+from envcheck.smoke_tests.cuda import shown
 from envcheck.smoke_tests.reference import Tensor, inputs
 
 HEADS = 4
@@ -198,14 +198,6 @@ def details(tf: Any, name: str) -> dict[str, Any]:
     ask = getattr(tf.config.experimental, "get_device_details", None)
     places = [place for place in tf.config.list_physical_devices("GPU") if str(place.name).endswith(name)]
     return dict(ask(places[0]) or {}) if places and ask is not None else {}
-
-
-def shown(kind: str) -> bool:
-    """Whether this system shows programs a GPU of the kind that a build is for."""
-    if kind == "cuda":
-        return gpu_nodes()
-    hidden = [os.environ.get(name, "0").strip() for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")]
-    return os.path.exists("/dev/kfd") and not any(value in ("", "-1") for value in hidden)
 
 
 def _matmul(tf: Any, given: dict[str, Any]) -> Any:

@@ -10,6 +10,7 @@ from envcheck.smoke_tests import asked_for
 from envcheck.smoke_tests.backends import Answer, Backend, Device, Speed, Unsupported, Worker
 from envcheck.smoke_tests.backends.torch_gloo import Gloo
 from envcheck.smoke_tests.backends.torch_operations import COMPUTE, flat, refused, tensor
+from envcheck.smoke_tests.cuda import shown
 from envcheck.smoke_tests.reference import inputs
 
 CPU_SIZE, GPU_SIZE = 512, 4096
@@ -57,10 +58,14 @@ class Torch(Backend):
     def devices(self) -> list[Device]:
         torch = self.torch
         found = [Device("cpu", "cpu")]
+        if self.request.get("only") == ["cpu"]:
+            return found  # counting GPUs asks the driver, which may crash or hang
         if torch.version.cuda or getattr(torch.version, "hip", None):
             kind = "cuda" if torch.version.cuda else "rocm"
             # It counts by NVML where it can: devices that no context was made on yet.
-            found += [Device(f"cuda:{index}", kind, "", index) for index in range(torch.cuda.device_count())]
+            # One that is here and is not offered is asked for all the same: then torch says what it lacks.
+            count = torch.cuda.device_count() or int(shown(kind))
+            found += [Device(f"cuda:{index}", kind, "", index) for index in range(count)]
         xpu = getattr(torch, "xpu", None)
         if xpu is not None and xpu.is_available():
             found += [Device(f"xpu:{index}", "xpu", "", index) for index in range(xpu.device_count())]

@@ -50,6 +50,8 @@ class Gloo:
             raise Unsupported(lacks)
         if not self.folder:
             raise Missing("there is no folder where the processes could meet")
+        if full := unwritable(self.folder):
+            raise Missing(f"the temporary folder, where the processes meet, can't be written to: {full}")
         if self.refused is not None:
             raise RuntimeError(f"no process could be started: {self.refused.strerror or self.refused}")
         if self.forked is not None:
@@ -88,3 +90,17 @@ class Gloo:
         else:
             found = f"is {address}"
         return f"the name of this machine, {name}, {found}; GLOO_SOCKET_IFNAME tells Gloo another interface, such as lo"
+
+
+def unwritable(folder: str) -> str:
+    """Why no file can be written there; empty when one can. A full disk would look like a fault of the network."""
+    import os
+
+    path = os.path.join(folder, "gloo-try")
+    try:
+        with open(path, "wb") as file:
+            file.write(bytes(4096))
+        os.unlink(path)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
