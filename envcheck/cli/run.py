@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from envcheck.cli.options import Option
@@ -49,6 +50,11 @@ def command() -> click.Command:
 
 def run(command: tuple[str, ...], values: dict[str, Any]) -> int:
     """Raises UsageError when the command can't be started."""
+    where = values["environment"]
+    if where not in (None, "here", "none") and not os.path.isfile(where):
+        from envcheck.cli.check import UsageError
+
+        raise UsageError(f"{where}: there is no such file")  # a long run is not to end with that
     code, said = watch(list(command))
     if code == 0:
         return 0
@@ -96,7 +102,7 @@ def watch(command: list[str]) -> tuple[int, str]:
         if number is not None:
             before[number] = signal.signal(number, lambda received, _: process.send_signal(received))
     try:
-        said = _passed_on(process.stderr.fileno())
+        said = _passed_on(process.stderr.fileno(), lambda: process.poll() is not None)
         code = process.wait()
     finally:
         for number, handler in before.items():
@@ -105,13 +111,19 @@ def watch(command: list[str]) -> tuple[int, str]:
     return code, said
 
 
-def _passed_on(handle: int) -> str:
-    """Copy what comes to our stderr; the first and the last part of it."""
+def _passed_on(handle: int, ended: Callable[[], bool]) -> str:
+    """Copy what comes to our stderr; the first and the last part of it.
+
+    What the command leaves running in the background may hold stderr open: it is not waited for.
+    """
     from envcheck.diagnosis.text import encoding_of
 
     first, last = b"", b""
     while True:
         try:
+            if not _comes(handle) and ended() and not _comes(handle):
+                _left_to_itself(handle)
+                break
             part = os.read(handle, 1 << 16)
         except InterruptedError:
             continue
@@ -127,6 +139,37 @@ def _passed_on(handle: int) -> str:
             last = (last + part)[-LAST:]
     data = first + last
     return data.decode(encoding_of(data) or "utf-8", "replace")
+
+
+def _comes(handle: int) -> bool:
+    """Whether there is something to read, or the end of it, within 0.2 s; Windows can't tell."""
+    if os.name == "nt":
+        return True
+    import select
+
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(200))
+
+
+def _left_to_itself(handle: int) -> None:
+    """A process that goes on passing stderr on, as long as anybody holds it: closed, it would end who writes to it."""
+    if os.fork():
+        return
+    try:
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.setsid()
+        for number in (0, 1):
+            os.close(number)
+        while part := os.read(handle, 1 << 16):
+            try:
+                os.write(2, part)
+            except OSError:
+                pass
+    finally:
+        os._exit(0)
 
 
 def how_it_ended(code: int) -> str:

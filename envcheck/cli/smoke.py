@@ -85,11 +85,13 @@ def command() -> click.Command:
 
 def run(backends: tuple[str, ...], values: dict[str, Any]) -> int:
     """Raises what :mod:`envcheck.cli.errors` turns into a sentence."""
-    from envcheck.cli.check import exit_code, settings_of, show
+    from envcheck.cli.check import UsageError, exit_code, settings_of, show
     from envcheck.cli.progress import Progress
     from envcheck.config import judge
     from envcheck.probes.smoke_options import SmokeError, options
 
+    if not all(name.strip() for name in backends):
+        raise UsageError("a backend has a name, not an empty text")
     settings = settings_of({"import": False, "smoke": False, "assume": (), **values})
     wanted = options(
         backends=backends,

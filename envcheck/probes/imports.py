@@ -199,10 +199,12 @@ def heard(ran: Ran, seconds: float) -> tuple[dict[str, Any], list[dict[str, Any]
     answer: dict[str, Any] = {"ended": how_it_ended(ran), "seconds": round(seconds, 3)}
     records: list[dict[str, Any]] = []
     trace: list[str] = []
+    late = False
     for line in ran.stdout.splitlines():
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
+            late = late or line.startswith("Timeout (")
             # What faulthandler writes at a crash, or when time runs out.
             if line.lstrip().startswith("File ") and len(trace) < 12:
                 trace.append(line.strip()[:300])
@@ -215,6 +217,9 @@ def heard(ran: Ran, seconds: float) -> tuple[dict[str, Any], list[dict[str, Any]
             records.append(record)
     if trace:
         answer["trace"] = trace
+    if late and ran.code in (-7, -10, -11):
+        # faulthandler reads the stack of a thread that runs on: that itself crashes at times (SIGSEGV, SIGBUS).
+        answer["ended"] = "timeout"
     return answer, records
 
 

@@ -59,7 +59,10 @@ def _verdict(page: Page, diagnosis: Diagnosis) -> None:
         words = "the environment is not to blame" if diagnosis.program else "this is harmless"
         page.say(words, f"{page.marks['ok']} ", "  ", "bold", "green")
     else:
-        words = "no known message was recognised" + ("" if diagnosis.causes else ", and the facts show no cause")
+        if any(cause.signatures for cause in diagnosis.causes):
+            words = "the message alone does not tell the cause; it can be"
+        else:
+            words = "no known message was recognised" + ("" if diagnosis.causes else ", and the facts show no cause")
         page.say(words, f"{page.marks['unknown']} ", "  ", "bold", "yellow")
 
 

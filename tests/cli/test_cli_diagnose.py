@@ -166,6 +166,33 @@ class TestRun:
         assert "the cause is driver-too-old" in ran.stderr
 
 
+def test_run_does_not_wait_for_what_goes_on_in_the_background(tmp_path: Path) -> None:
+    script = "(sleep 3; echo later >&2; echo alive > done.txt) & echo boom >&2; exit 4"
+    argv = [sys.executable, "-m", "envcheck", "run", *NOWHERE, "--", "sh", "-c", script]
+    begun = time.monotonic()
+    with (tmp_path / "err.txt").open("wb") as err:
+        ran = subprocess.run(argv, stderr=err, stdout=subprocess.DEVNULL, timeout=60, check=False, cwd=tmp_path)
+    assert (ran.returncode, (tmp_path / "done.txt").exists()) == (4, False)
+    until = time.monotonic() + 20
+    while not (tmp_path / "done.txt").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert time.monotonic() - begun > 3, "what goes on in the background is left alone"
+    assert "later" in (tmp_path / "err.txt").read_text()
+
+
+def test_run_looks_at_the_environment_before_it_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--environment", str(tmp_path / "no.json"), "--", "touch", str(tmp_path / "ran")]) == 2
+    assert not (tmp_path / "ran").exists()
+    assert "there is no such file" in capsys.readouterr().err
+
+
+def test_a_signal_is_a_message_that_is_recognised(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", "Segmentation fault (core dumped)", *NOWHERE]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("? the message alone does not tell the cause; it can be")
+    assert "no known message" not in said
+
+
 def test_explain_failures() -> None:
     code = f"import envcheck\nwith envcheck.explain_failures(environment=None): raise RuntimeError({DRIVER!r})"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

@@ -100,6 +100,7 @@ def test_results_are_judged_again_from_a_snapshot(envcheck: Run, tmp_path: Path)
     ("arguments", "words"),
     [
         (["smoke", "nonesuch"], "nonesuch was not tested: it is not installed"),
+        (["smoke", ""], "a backend has a name, not an empty text"),
         (["smoke", "--dtype", "float61"], "there is no data type 'float61'"),
         (["smoke", "--memory-budget", "lots"], "--memory-budget takes a number, not 'lots'"),
         (["smoke", "--memory-budget", "1"], "the memory budget is a number of MiB from 64 on"),

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from envcheck.core.snapshot import ImportTest, Package, known
 from envcheck.facts.imports import Fault, fault_in
 from envcheck.probes import collect, imports
-from envcheck.probes.host import Host, RecordedHost
+from envcheck.probes.host import Host, Ran, RecordedHost
 from envcheck.probes.log import Log
 
 needs_gcc = pytest.mark.skipif(
@@ -382,3 +382,12 @@ def test_long_messages_take_no_time() -> None:
     for text in ("a" * 100000, "a:" * 50000, "dlopen(" + "x" * 50000, "'" * 50000, "symbol not found" * 5000):
         fault_in(text)
     assert time.monotonic() - begun < 2
+
+
+def test_a_crash_of_the_dump_at_the_deadline_is_no_crash_of_the_import() -> None:
+    """faulthandler reads the stack of a thread that runs on; on a busy one that can crash."""
+    dump = 'Timeout (0:00:00.900000)!\nThread 0x00007f (most recent call first):\n  File "ast.py", line 50 in parse\n'
+    for said, ended in ((dump, "timeout"), ("", "signal 11 (SIGSEGV)")):
+        answer, _ = imports.heard(Ran("done", -11, said, ""), 0.9)
+        assert answer["ended"] == ended
+    assert imports.heard(Ran("done", -4, dump, ""), 0.9)[0]["ended"] == "signal 4 (SIGILL)"
