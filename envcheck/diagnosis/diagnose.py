@@ -97,5 +97,6 @@ def _recognised(match: Match, matrix: Matrix) -> Recognised:
         signature=match.signature["id"],
         line=match.line,
         means=filled(match.signature.get("means") or "", match),
+        cure=filled(match.signature.get("cure") or "", match),
         url=url,
     )

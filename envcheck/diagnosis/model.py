@@ -35,6 +35,8 @@ class Recognised(Struct, omit_defaults=True, kw_only=True):
     signature: str
     line: str
     means: str
+    cure: str = ""
+    """What helps; empty where nothing general can be said."""
     url: str = ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from envcheck.core.report import Evidence
 from envcheck.diagnosis.model import Cause, Diagnosis, Recognised
 from envcheck.render.terminal import clamp, clean, columns, wants_color
 from envcheck.render.text import Page
@@ -71,11 +72,21 @@ def _cause(page: Page, number: int, cause: Cause) -> None:
     subject = f": {clean(cause.subject)}" if cause.subject else ""
     page.say(f"{number}. {cause.rule} ({cause.confidence} confidence){subject}", "", "   ", "bold")
     page.say(cause.message, "  ")
-    page.evidence(cause.evidence)
+    page.evidence(cause.evidence if page.verbose else _once(cause.evidence))
     page.fixes(cause.fixes)
+
+
+def _once(evidence: list[Evidence]) -> list[Evidence]:
+    """Each fact once: several signatures can match one line."""
+    found: dict[str, Evidence] = {}
+    for one in evidence:
+        found.setdefault(one.fact, one)
+    return list(found.values())
 
 
 def _recognised(page: Page, one: Recognised) -> None:
     page.say(one.line, "  - ", "    ")
     if one.means:
         page.say(one.means, "    ", "    ")
+    if one.cure:
+        page.say(one.cure, "    what helps: ", "      ")

@@ -42,6 +42,19 @@ def test_a_fault_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the environment is not to blame" in capsys.readouterr().out
 
 
+def test_what_helps_against_a_fault_of_the_program_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "DataLoader worker (pid 33) is killed by signal: Bus error. It is possible that dataloader's workers are"
+    assert main(["diagnose", f"RuntimeError: {message} out of shared memory.", *NOWHERE]) == 0
+    assert "what helps: " in (said := capsys.readouterr().out)
+    assert "--shm-size" in said
+
+
+def test_a_fact_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    message = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+    assert main(["diagnose", message, *NOWHERE]) == 1
+    assert capsys.readouterr().out.count("the message:") == 1
+
+
 def test_a_text_that_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", "hello", *NOWHERE]) == 0
     assert "no known message was recognised" in capsys.readouterr().out
