@@ -109,8 +109,8 @@ def test_later_steps(fake_smoke, step, how):
 @pytest.mark.parametrize("how", ["hang", "spin"])
 def test_hangs(fake_smoke, step, how):
     begun = time.monotonic()
-    tests = fake_smoke({step: how}, seconds=1.5).smoke
-    assert time.monotonic() - begun < 5
+    tests = fake_smoke({step: how}, seconds=2.5).smoke
+    assert time.monotonic() - begun < 8
     bad = next(test for test in tests if test.outcome == "hang")
     assert "no answer in" in str(bad.error)
     if step in STEPS:
