@@ -22,6 +22,12 @@ _TELLING = (
     *("错误", "失败", "找不到", "无法", "エラー", "失敗", "見つかりません", "fehler", "erreur", "could ", "cannot"),
 )
 """A line with one of these may be part of a message. Plain texts: a pattern of them takes twenty times as long."""
+_STRONG = (
+    *("error", "exception", "fatal", "abort", "cannot", "could not", "undefined", "not found", "no module", "mismatch"),
+    *("not supported", "unsupported", "incompatib", "not available", "insufficient", "no kernel image", "no matching"),
+    *("illegal instruction", "killed", "load failed", "错误", "失败", "无法", "エラー", "失敗"),
+)
+"""In the middle of a long text, lines with one of these are kept, and what stands around them."""
 _DIGITS = {ord(digit): None for digit in "0123456789"}
 
 
@@ -100,6 +106,7 @@ def _again(first: list[str], rest: Iterator[str]) -> Iterator[str]:
 
 def _telling(parts: Iterator[str]) -> Reduced:
     first: list[str] = []
+    middle: list[str] = []
     last: list[str] = []
     seen: set[int] = set()
     lines = kept = 0
@@ -108,11 +115,17 @@ def _telling(parts: Iterator[str]) -> Reduced:
     for part in parts:
         for start in range(0, len(part), CHUNK):
             chunk = open_line + part[start : start + CHUNK]
+            held = ""
+            if "\r" in chunk:  # a progress bar is drawn on one line
+                if chunk.endswith("\r"):
+                    chunk, held = chunk[:-1], "\r"
+                chunk = chunk.replace("\r\n", "\n").replace("\r", "\n")
             found = chunk.split("\n")
-            open_line = found.pop()[-LONGEST_LINE:]
+            open_line = _shortened(found.pop()) + held
             lines += len(found)
             for line in found:
-                line = line[:LONGEST_LINE]
+                if len(line) > LONGEST_LINE:
+                    line = _shortened(line)
                 # What differs in numbers only is the same message.
                 key = hash(line.translate(_DIGITS))
                 if key in seen:
@@ -133,15 +146,33 @@ def _telling(parts: Iterator[str]) -> Reduced:
                 else:
                     last.append(line)
                     if len(last) > 2 * KEPT_LAST:
-                        del last[:KEPT_LAST]
+                        middle += _strong(last[:KEPT_LAST])
+                        del last[:KEPT_LAST], middle[KEPT_FIRST:-KEPT_LAST]
+    middle += _strong(last[:-KEPT_LAST])
     last = last[-KEPT_LAST:]
     if open_line:
         last.append(open_line)
-    text = _clean("\n".join((*first, *last)))
-    note = f"of {lines} lines {min(kept, len(first) + len(last))} that look like messages were read"
+    text = _clean("\n".join((*first, *middle, *last)))
+    note = f"of {lines} lines {min(kept, len(first) + len(middle) + len(last))} that look like messages were read"
     if len(text) > 4 * MOST_TEXT:
         text = text[: 2 * MOST_TEXT] + "\n" + text[-2 * MOST_TEXT :]
     return Reduced(text, [note])
+
+
+def _strong(lines: list[str]) -> list[str]:
+    """Those that say what went wrong, with the line before and two behind: a message can have several."""
+    kept = bytearray(len(lines) + 3)
+    for place, line in enumerate(lines):
+        low = line.lower()
+        if any(word in low for word in _STRONG):
+            kept[max(0, place - 1) : place + 3] = b"\1" * (place + 3 - max(0, place - 1))
+    return [line for place, line in enumerate(lines) if kept[place]]
+
+
+def _shortened(line: str) -> str:
+    """The ends of a line, the same in whatever parts it comes."""
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else line[:half] + line[-half:]
 
 
 def _clean(text: str) -> str:
