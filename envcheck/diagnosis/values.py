@@ -44,7 +44,15 @@ def capability(text: str) -> str:
         number = int(text, 16)
         return f"{number >> 8}.{number & 255}"
     digits = re.sub(r"^(?:sm|compute|lto|arch)[_ ]?", "", text).rstrip("af")
-    return digits if "." in digits else f"{digits[:-1]}.{digits[-1]}"
+    found = digits if "." in digits else f"{digits[:-1]}.{digits[-1]}"
+    return _matched(found, r"[0-9]{1,2}\.[0-9]{1,2}")
+
+
+def _matched(text: str, pattern: str) -> str:
+    """Raises ValueError for what is not of this form."""
+    if not re.fullmatch(pattern, text):
+        raise ValueError(text)
+    return text
 
 
 def label(text: str) -> str:
@@ -68,14 +76,17 @@ FLAGS = {
 def python_tag(text: str) -> str:
     """``cp36`` -> ``3.6``, ``cp311`` -> ``3.11``."""
     digits = text.lstrip("cpyi")
-    return f"{digits[0]}.{digits[1:]}"
+    return _matched(f"{digits[0]}.{digits[1:]}", r"[0-9]\.[0-9]{1,2}")
 
 
 def mib(text: str) -> str:
     """``15.90 GiB``, ``11441 MiB``, ``16 GB`` -> MiB."""
-    number, unit = re.match(r"([\d.]+)\s*([KMGT]?i?B)?", text).groups()  # type: ignore[union-attr]
+    number, unit = re.match(r"([\d.]+)\s*([KMGT]?i?B)?(?![\w.])", text).groups()  # type: ignore[union-attr]
     factor = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}.get((unit or "M")[0].upper(), 1)
-    return str(round(float(number) * factor))
+    size = float(number) * factor
+    if size > 1e12:
+        raise ValueError(text)
+    return str(round(size))
 
 
 def arch(text: str) -> str:
@@ -158,4 +169,5 @@ def put(facts: dict[str, Any], place: str, value: Any) -> None:
 
 
 def _number(place: str, value: Any) -> Any:
-    return int(value) if place in NUMBERS and str(value).isdigit() else value
+    number = place in NUMBERS and isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 13
+    return int(value) if number else value
