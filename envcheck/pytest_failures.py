@@ -12,6 +12,16 @@ MOST = 30
 """Failures that are diagnosed in a run; where more fail, they mostly fail alike."""
 
 
+def messages(text: str) -> str:
+    """Of a traceback in pytest's own styles the messages: source around it has some that were not raised.
+
+    >>> messages(">       raise ImportError('one')\\nE       ImportError: one")
+    'ImportError: one'
+    """
+    said = [line[2:].strip() for line in text.splitlines() if line.startswith("E  ")]
+    return "\n".join(said) if said else text
+
+
 class Failures:
     """Diagnoses failures; equal ones once."""
 
@@ -24,7 +34,7 @@ class Failures:
         try:
             text = str(report.longrepr or "")
             captured = "\n".join(said for name, said in report.sections if "stderr" in name)
-            words = self.words(f"{captured}\n{text}")
+            words = self.words(f"{captured}\n{messages(text)}")
         except Exception:
             return  # the test's own failure matters
         if words:

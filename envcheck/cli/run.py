@@ -58,6 +58,8 @@ def run(command: tuple[str, ...], values: dict[str, Any]) -> int:
     code, said = watch(list(command))
     if code == 0:
         return 0
+    if code in (-2, 130):  # who pressed Ctrl-C knows why it ended
+        return 130
     ending = how_it_ended(code)
     try:
         _diagnose(f"{said}\n{ending}\n", values)

@@ -31,16 +31,16 @@ class explain_failures:
 def explain(error: BaseException, *, environment: object = "here", file: TextIO | None = None) -> None:
     """Write the diagnosis of an exception, where there is one to be made. Never raises."""
     try:
-        text = text_of(error, environment)
+        stream = file or sys.stderr
+        text = text_of(error, environment, getattr(stream, "encoding", None) or "utf-8")
         if text:
-            stream = file or sys.stderr
             stream.write(text)
             stream.flush()
     except Exception:
         return  # the program's own error matters
 
 
-def text_of(error: BaseException, environment: object) -> str:
+def text_of(error: BaseException, environment: object, encoding: str = "utf-8") -> str:
     """The diagnosis in words; empty when there is nothing to say."""
     import traceback
 
@@ -52,7 +52,7 @@ def text_of(error: BaseException, environment: object) -> str:
         return ""
     from envcheck.render.diagnosis import render_diagnosis
 
-    return "\nenvcheck:\n" + render_diagnosis(diagnosis, width=80, color=False, encoding="utf-8")
+    return "\nenvcheck:\n" + render_diagnosis(diagnosis, width=80, color=False, encoding=encoding)
 
 
 def install_excepthook() -> None:

@@ -57,7 +57,7 @@ def sentence(test: SmokeTest) -> str:
         parts.append(f"ran on {where}")
     right = [check for check in test.checks if check.status == "ok"]
     if right:
-        parts.append(f"{len(right)} results right ({', '.join(accuracies(right))})")
+        parts.append(f"{len(right)} result{'s' if len(right) != 1 else ''} right ({', '.join(accuracies(right))})")
     if test.speeds:
         parts.append(", ".join(map(speed, test.speeds)))
     if known(test.memory_mib):

@@ -136,6 +136,16 @@ def _fixes(one: Smoked) -> list[Fix]:
             repeat = again(test) if begin == GLOO else f"envcheck smoke {test.backend}"
             repeat += " --thorough" if stage.endswith("by processes") else ""
             return [Fix(f"{variable} {repeat} --verbose".lstrip(), why, "safe"), Fix("", note, "review", repeat)]
+    if stage == "device":
+        # No framework has it; `--device` is taken off so that all that they have are told.
+        note = _NOTES["device"] + "; and that {p} is a build for it"
+        return [
+            Fix(f"envcheck smoke {test.backend}", "shows the devices that it has", "safe"),
+            Fix("", note.format(p=one.package), "review", again(test)),
+        ]
+    model = known(test.model)
+    if stage == "load" and model:
+        return [Fix("", _NOTES["model"].format(p=one.package), "review", again(test))]
     if test.backend in FAMILIES and (not test.device or stage in BEFORE):
         code = f"import {test.backend}"
     else:
@@ -163,6 +173,8 @@ _NOTES = {
     "build": "reinstall {p} in the build for this GPU",
     "openmp": "keep one OpenMP library: packages of one origin (all of conda, or all of pip)",
     "numpy": "take the NumPy that {p} was built for",
+    "model": "see that this release of {p} takes the model: its format, opset and operators; then take a newer "
+    "release, or export the model for an older one",
     "module": "install the module that is missing",
 }
 """What to do, by what the error is about."""

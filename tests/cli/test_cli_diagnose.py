@@ -42,6 +42,14 @@ def test_a_fault_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
     assert "the environment is not to blame" in capsys.readouterr().out
 
 
+def test_versions_in_brackets_are_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    message = (
+        "cuDNN version incompatibility: PyTorch was compiled  against (8, 5, 0) but found runtime version (8, 3, 2)."
+    )
+    assert main(["diagnose", f"RuntimeError: {message}", *NOWHERE]) == 1
+    assert "(8, 3, 2) is loaded" in capsys.readouterr().out
+
+
 def test_what_helps_against_a_fault_of_the_program_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     message = "DataLoader worker (pid 33) is killed by signal: Bus error. It is possible that dataloader's workers are"
     assert main(["diagnose", f"RuntimeError: {message} out of shared memory.", *NOWHERE]) == 0
@@ -193,6 +201,11 @@ def test_run_does_not_wait_for_what_goes_on_in_the_background(tmp_path: Path) ->
     assert "later" in (tmp_path / "err.txt").read_text()
 
 
+def test_run_says_nothing_when_the_user_ended_it(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *NOWHERE, "--", "sh", "-c", "kill -INT $$"]) == 130
+    assert capfd.readouterr().err == ""
+
+
 def test_run_looks_at_the_environment_before_it_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--environment", str(tmp_path / "no.json"), "--", "touch", str(tmp_path / "ran")]) == 2
     assert not (tmp_path / "ran").exists()
@@ -214,6 +227,16 @@ def test_explain_failures() -> None:
     assert ran.stderr.rstrip().endswith("Please update your GPU driver")
 
 
+def test_a_stream_that_takes_ascii_only_gets_ascii() -> None:
+    import envcheck
+
+    said = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with pytest.raises(RuntimeError), envcheck.explain_failures(environment=None, file=said):
+        raise RuntimeError(DRIVER)
+    said.seek(0)
+    assert "x the cause is driver-too-old" in said.read()
+
+
 def test_excepthook() -> None:
     code = (
         f"import envcheck\nenvcheck.install_excepthook()\nenvcheck.install_excepthook()\nraise RuntimeError({DRIVER!r})"
@@ -228,3 +251,17 @@ def test_errors_that_say_nothing_are_left_alone() -> None:
     code = "import envcheck\nwith envcheck.explain_failures(environment=None): raise KeyError('x')"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "envcheck:" not in ran.stderr
+
+
+def test_messages_of_a_pytest_report_are_not_those_of_its_source() -> None:
+    from envcheck.pytest_failures import messages
+
+    report = (
+        "    def _lazy_init():\n"
+        '            raise RuntimeError("Cannot re-initialize CUDA in forked subprocess.")\n'
+        '>       raise AssertionError("Torch not compiled with CUDA enabled")\n'
+        "E       AssertionError: Torch not compiled with CUDA enabled\n"
+    )
+    assert messages(report) == "AssertionError: Torch not compiled with CUDA enabled"
+    native = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\nImportError: no'
+    assert messages(native) == native

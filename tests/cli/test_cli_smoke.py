@@ -84,7 +84,10 @@ def test_as_part_of_a_check(envcheck: Run) -> None:
 def test_a_device_that_nobody_has(envcheck: Run) -> None:
     ran = envcheck("smoke", "fake", "--device", "cuda:7")
     assert ran.returncode == 1
-    assert "no framework here offers this device" in " ".join(ran.stdout.split())
+    said = " ".join(ran.stdout.split())
+    assert "no framework here offers this device" in said
+    assert "shows the devices that it has" in said
+    assert "reinstall" not in said
 
 
 def test_results_are_judged_again_from_a_snapshot(envcheck: Run, tmp_path: Path) -> None:
