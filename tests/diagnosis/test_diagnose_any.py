@@ -176,9 +176,10 @@ def test_a_message_in_noise_is_kept(noise: Any, place: int) -> None:
     assert any("no kernel image" in one.fact for cause in found.causes for one in cause.evidence)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded() -> None:
     def parts() -> Any:
-        for number in range(40):
+        for number in range(12):
             yield "\n".join(f"{telling(number * 20_000 + line)} error" for line in range(20_000))
 
     reduce(["cuda"])
