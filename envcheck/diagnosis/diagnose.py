@@ -34,16 +34,18 @@ def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: 
     base = snapshot if snapshot is not None else Snapshot()
     known, report = _judged(base, named, matrix, snapshot is not None)
     causes = rank(named, report, known)
-    program = [match for match in matches if match.signature["kind"] == "program"]
-    harmless = [match for match in matches if match.signature["kind"] == "harmless"]
-    causes = _quiet(causes, named, program, harmless)
+    program, harmless, limits = (
+        [match for match in matches if match.signature["kind"] == kind] for kind in ("program", "harmless", "limit")
+    )
+    causes = _quiet(causes, named, program + limits, harmless)
     loud = any(cause.confidence != "low" for cause in causes)
-    verdict = "environment" if loud else "not-environment" if program or harmless else "unknown"
+    verdict = "environment" if loud else "not-environment" if program or harmless or limits else "unknown"
     return Diagnosis(
         verdict=verdict,
         causes=causes,
         harmless=[_recognised(match, matrix) for match in harmless],
         program=[_recognised(match, matrix) for match in program],
+        limits=[_recognised(match, matrix) for match in limits],
         notes=reduced.notes,
         report=report,
     )

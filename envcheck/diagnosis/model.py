@@ -51,6 +51,8 @@ class Diagnosis(Struct, omit_defaults=True, kw_only=True):
     """Messages that are normal."""
     program: list[Recognised] = field(default_factory=list)
     """Messages that point to the program, its input or its use."""
+    limits: list[Recognised] = field(default_factory=list)
+    """Messages of a machine that ran out of something: memory, shared memory, disk, threads."""
     notes: list[str] = field(default_factory=list)
     """What was left out of the text, and what else has to be said."""
     report: Report | None = None

@@ -119,7 +119,7 @@ def _weigh_findings(found: dict[str, Candidate], report: Report | None, told: bo
     for rule, one in found.items():
         if rule in findings:
             one.findings = findings[rule]
-            strong = any(finding.severity != "info" for finding in one.findings)
+            strong = any(finding.severity == "error" for finding in one.findings)
             one.score += CONFIRMED if strong else CONFIRMED / 3
         elif _fine(outcomes.get(rule)):
             one.score -= DOUBTED if one.proven else EXCLUDED

@@ -23,7 +23,7 @@ BEFORE, AFTER = 800, 1600
 MOST_HITS = 8
 """Places of one signature that are looked at; a message that repeats says nothing new."""
 
-KINDS = ("cause", "symptom", "harmless", "program")
+KINDS = ("cause", "symptom", "harmless", "program", "limit")
 ONLY_TOLD = ("op-unsupported", "serialization-mismatch")
 """Causes that only a message shows: no rule finds them in facts."""
 

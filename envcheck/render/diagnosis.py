@@ -38,7 +38,11 @@ def render_diagnosis(
     if rest:
         page.lines.append("")
         page.say(", ".join(dict.fromkeys(cause.rule for cause in rest)), "less likely: ", "  ")
-    for heading, listed in (("the program itself", diagnosis.program), ("harmless", diagnosis.harmless)):
+    for heading, listed in (
+        ("limits of the machine", diagnosis.limits),
+        ("the program itself", diagnosis.program),
+        ("harmless", diagnosis.harmless),
+    ):
         if listed:
             page.lines.append("")
             page.lines.append(page.paint(f"{heading}:", "bold"))
@@ -57,6 +61,9 @@ def _verdict(page: Page, diagnosis: Diagnosis) -> None:
         sure = {"high": "the cause is", "medium": "the likely cause is", "low": "a possible cause is"}[first.confidence]
         page.say(f"{sure} {first.rule}", f"{page.marks['error']} ", "  ", "bold", "red")
     elif diagnosis.verdict == "not-environment":
+        if diagnosis.limits:
+            page.say("the machine ran out of something", f"{page.marks['error']} ", "  ", "bold", "red")
+            return
         words = "the environment is not to blame" if diagnosis.program else "this is harmless"
         page.say(words, f"{page.marks['ok']} ", "  ", "bold", "green")
     else:
