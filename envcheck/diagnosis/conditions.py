@@ -27,6 +27,7 @@ LOOKUPS = {
     "newer-glibc": "newer_glibc",
     "build": "is_build",
     "old-glibc-hides": "old_glibc_hides",
+    "wsl": "under_wsl",
 }
 """First words of conditions that look something up, and the functions of :mod:`envcheck.diagnosis.lookups`."""
 _COMPARISON = re.compile(r"\s*(\{\w+\}|[\w.]+)\s*(<=|>=|==|!=|<|>)\s*(\{\w+\}|[\w.+-]+)\s*")

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from envcheck.facts import Facts
 
 
+def under_wsl(facts: Facts, _: str = "") -> bool:
+    """Tell whether this is Linux under Windows (WSL)."""
+    return known(facts.snapshot.machine.wsl) is True
+
+
 def another_number(facts: Facts, file: str) -> bool:
     """Tell whether the library ``file`` is there under another number: another major release of it."""
     from envcheck.facts.libraries import names_of, parse_name

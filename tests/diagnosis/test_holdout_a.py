@@ -15,7 +15,7 @@ import pytest
 import envcheck
 
 THREADS = Path(__file__).with_name("holdout_threads_a.jsonl")
-TOP1, TOP3, SILENT = 0.95, 0.97, 0.81
+TOP1, TOP3, SILENT = 0.96, 0.97, 0.9
 """Shares that must be reached; a little below what was."""
 
 
