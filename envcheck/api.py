@@ -268,7 +268,7 @@ def diagnose(
     """The causes of an error message, ranked; none when the environment is not to blame.
 
     ``text``: the output of a program, whole or in parts; ``snapshot``: what is known of the environment in which it
-    ran, ``"here"`` for this one; without it only what the message states counts.
+    ran, ``"here"`` for this one; without it, or with ``"none"``, only what the message states counts.
 
     Raises :class:`envcheck.SnapshotError` when the snapshot can't be read, and
     :class:`envcheck.DiagnosisError` for a text that is none.
@@ -284,7 +284,7 @@ def diagnose(
     if isinstance(text, (bytes, bytearray)):
         text = decoded(bytes(text))
     parts = (text,) if isinstance(text, str) else text
-    return run(parts, None if snapshot is None else resolve(snapshot), matrix)
+    return run(parts, None if snapshot is None or snapshot == "none" else resolve(snapshot), matrix)
 
 
 def resolve(

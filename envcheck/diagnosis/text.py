@@ -175,6 +175,12 @@ def _shortened(line: str) -> str:
     return line if len(line) <= LONGEST_LINE else line[:half] + line[-half:]
 
 
+_SOURCE = re.compile(
+    r'^(([ \t]{0,40})File "[^"\n]{1,400}", line \d{1,7}[^\n]{0,400})(?:\n\2[ \t]{1,8}[^\n]*){1,3}', re.MULTILINE
+)
+"""Lines of source in a traceback, with the marks below them: they hold texts of messages that were not written."""
+
+
 def _clean(text: str) -> str:
     """Without colours, carriage returns that draw progress bars, and lines without end."""
     if "\x1b" in text:
@@ -187,6 +193,8 @@ def _clean(text: str) -> str:
     for strange, plain in (("\u2018", "'"), ("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\xa0", " ")):
         if strange in text:
             text = text.replace(strange, plain)
+    if 'File "' in text:
+        text = _SOURCE.sub(r"\1", text)
     if len(text) > LONGEST_LINE:
         text = "\n".join(line if len(line) <= LONGEST_LINE else _ends(line) for line in text.split("\n"))
     return text

@@ -90,6 +90,16 @@ def test_files_of_every_kind(data: bytes, tmp_path: Path, capsys: pytest.Capture
     assert first(diagnosed(capsys, str(file), *NOWHERE)) == "driver-too-old"
 
 
+def test_source_lines_of_a_traceback_are_no_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        'Traceback (most recent call last):\n  File "/v/torch/cuda/__init__.py", line 229, in _lazy_init\n'
+        f'    raise RuntimeError("{DRIVER}")\n          ^^^^^^^^^^^^\n{SHAPES}\n'
+    )
+    found = diagnosed(capsys, text, *NOWHERE)
+    assert (found["verdict"], first(found)) == ("not-environment", "")
+    assert first(diagnosed(capsys, text + DRIVER, *NOWHERE)) == "driver-too-old"
+
+
 def test_standard_input(capsys: pytest.CaptureFixture[str]) -> None:
     argv = [sys.executable, "-m", "envcheck", "diagnose", *NOWHERE]
     ran = subprocess.run(argv, input=DRIVER, capture_output=True, text=True, timeout=60, check=False)
