@@ -79,10 +79,12 @@ def diagnosed(parts: Iterator[str], environment: str | None, timeout: float | No
     """The diagnosis of a text in an environment, as ``--environment`` names it."""
     from envcheck.cli.progress import Progress
     from envcheck.diagnosis.diagnose import diagnose
-    from envcheck.diagnosis.text import reduce
+    from envcheck.diagnosis.text import DiagnosisError, reduce
     from envcheck.matrix import Matrix
 
     reduced = reduce(parts)
+    if not reduced.text.strip():
+        raise DiagnosisError("the text is empty")
     matrix = Matrix.load()
     with Progress() as progress:
         place, note = environment_of(reduced.text, environment, timeout, progress)

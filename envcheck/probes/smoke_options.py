@@ -82,6 +82,8 @@ def options(
         if given:
             raise SmokeError(f"{given[0]} goes with a model")
         return found
+    if dtypes:
+        raise SmokeError("a model is run in its own data types: dtype goes without a model")
     for name, tolerance in (("rtol", rtol), ("atol", atol)):
         if tolerance is not None and not 0 <= tolerance < 1e9:
             raise SmokeError(f"{name} is a number from 0 on, not {tolerance}")

@@ -130,6 +130,7 @@ def test_an_environment_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixtur
     [
         (["diagnose", "/nonesuch/error.log"], "there is no such file"),
         (["diagnose", "."], "this is a folder"),
+        (["diagnose", "  "], "the text is empty"),
         (["diagnose", "-", "--environment", "-"], "standard input can be the text or the environment, not both"),
         (["diagnose", "x", "--environment", "nonesuch.json"], "nonesuch.json"),
         (["diagnose", "x", "--timeout", "0"], "--timeout takes a number of seconds above 0"),

@@ -112,6 +112,7 @@ def test_results_are_judged_again_from_a_snapshot(envcheck: Run, tmp_path: Path)
         (["smoke", "--model", "/nonesuch.onnx"], "/nonesuch.onnx: the model is not there"),
         (["smoke", "--model", "."], ".: the model is a folder"),
         (["smoke", "--shape", "x=a"], "--shape takes NAME=N,N,..."),
+        (["smoke", "--model", __file__, "--dtype", "int8"], "a model is run in its own data types"),
         (["smoke", "--rtol", "0.1"], "rtol goes with a model"),
         (["smoke", "--model", __file__, "--rtol", "nan"], "rtol is a number from 0 on"),
         (["smoke", "--timeout", "-1"], "--timeout takes a number of seconds above 0"),
