@@ -66,6 +66,10 @@ def evaluate(
 
         counted = reconcile_smoke(counted, facts)
     kept = fold(counted, explains)
+    if kept or set_aside:
+        from envcheck.remedies import fit_findings
+
+        fit_findings([*kept, *set_aside], facts)
     return Report(
         verdict=verdict_of(kept, outcomes),
         findings=kept,

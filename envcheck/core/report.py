@@ -12,6 +12,8 @@ REPORT_SCHEMA = 1
 
 SEVERITIES = ("info", "warning", "error")
 CONFIDENCES = ("low", "medium", "high")
+SAFETIES = ("safe", "review", "manual")
+"""By side effects: this environment only, more than it, root or hardware."""
 
 
 class Evidence(Struct, frozen=True, omit_defaults=True):

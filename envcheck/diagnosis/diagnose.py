@@ -92,13 +92,11 @@ def _quiet(causes: list[Cause], named: list[Match], program: list[Match], harmle
 
 
 def _recognised(match: Match, matrix: Matrix) -> Recognised:
-    from envcheck.diagnosis.ranking import filled
-
     _, url, _ = matrix.cite(match.signature)
     return Recognised(
         signature=match.signature["id"],
         line=match.line,
-        means=filled(match.signature.get("means") or "", match),
-        cure=filled(match.signature.get("cure") or "", match),
+        means=match.sentence(match.signature.get("means")),
+        cure=match.sentence(match.signature.get("cure")),
         url=url,
     )

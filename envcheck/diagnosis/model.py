@@ -27,6 +27,8 @@ class Cause(Struct, omit_defaults=True, kw_only=True):
     """Ids of causes that follow from this one."""
     signatures: list[str] = field(default_factory=list)
     """Signatures of the text that named it; empty: the facts alone did."""
+    processes: list[str] = field(default_factory=list)
+    """Who wrote these messages, in the log of several processes (``rank 3``); empty where that is not known."""
 
 
 class Recognised(Struct, omit_defaults=True, kw_only=True):
@@ -38,6 +40,8 @@ class Recognised(Struct, omit_defaults=True, kw_only=True):
     cure: str = ""
     """What helps; empty where nothing general can be said."""
     url: str = ""
+    processes: list[str] = field(default_factory=list)
+    """Who wrote it, in the log of several processes."""
 
 
 class Diagnosis(Struct, omit_defaults=True, kw_only=True):
@@ -82,6 +86,22 @@ class Match(Struct, kw_only=True):
     position: int
     values: dict[str, str]
     """What the pattern captured."""
+
+    def filled(self, text: str) -> str:
+        """``{name}`` replaced by what was captured; what was not stays."""
+        for name, value in self.values.items():
+            text = text.replace("{" + name + "}", value.strip())
+        return text
+
+    def sentence(self, text: str | None) -> str:
+        """The same; a sentence in which something is missing is not said."""
+        found = self.filled(text or "")
+        return "" if "{" in found else found
+
+    span: tuple[int, int] = (0, 0)
+    """Where the part of the text begins and ends that was matched."""
+    processes: list[str] = field(default_factory=list)
+    """Who wrote it, in the log of several processes."""
 
 
 def diagnosis_schema() -> dict[str, Any]:

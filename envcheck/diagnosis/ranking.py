@@ -16,6 +16,7 @@ from envcheck.diagnosis.model import Cause, Match
 if TYPE_CHECKING:
     from envcheck.facts import Facts
     from envcheck.matrix import Matrix
+    from envcheck.remedies.place import Place
 
 WEIGHT = {"high": 90, "medium": 62, "low": 35}
 """What a signature gives to a cause that it names with this confidence."""
@@ -83,7 +84,10 @@ def rank(matches: Sequence[Match], report: Report | None, facts: Facts) -> list[
     _weigh_findings(found, report, bool(matches))
     ordered = sorted(found.values(), key=lambda one: (-one.score, one.place))
     ordered = _consequences_below(ordered)
-    return [_cause(one, facts.matrix) for one in ordered if one.score > 0]
+    from envcheck.remedies.place import Place
+
+    place = Place.of(facts)
+    return [_cause(one, place) for one in ordered if one.score > 0]
 
 
 def _propose(found: dict[str, Candidate], match: Match, facts: Facts) -> None:
@@ -173,8 +177,8 @@ def _consequences_below(ordered: list[Candidate]) -> list[Candidate]:
     return result
 
 
-def _cause(one: Candidate, matrix: Matrix) -> Cause:
-    evidence = [_quoted(match, matrix) for match in one.matches[:4]]
+def _cause(one: Candidate, place: Place) -> Cause:
+    evidence = [_quoted(match, place.facts.matrix) for match in one.matches[:4]]
     fixes: list[Fix] = []
     subject = ""
     if one.findings:
@@ -183,11 +187,12 @@ def _cause(one: Candidate, matrix: Matrix) -> Cause:
         evidence += best.evidence
         fixes += best.fixes
     else:
-        message = filled(one.matches[0].signature.get("means") or "", one.matches[0]) or one.rule
-    for match in one.matches:
-        cure = filled(match.signature.get("cure") or "", match)
-        if cure and not any(fix.note == cure for fix in fixes) and (not one.findings or not fixes):
-            fixes.append(Fix(command="", note=cure))
+        message = one.matches[0].sentence(one.matches[0].signature.get("means")) or one.rule
+    if not any(fix.command for fix in fixes):
+        from envcheck.remedies import fitted
+        from envcheck.remedies.prescribed import prescribed
+
+        fixes = fitted(one.rule, [*fixes, *prescribed(one.rule, one.matches, place)], place)
     confidence = "high" if one.score >= SURE else "medium" if one.score >= LIKELY else "low"
     return Cause(
         rule=one.rule,
@@ -204,10 +209,3 @@ def _cause(one: Candidate, matrix: Matrix) -> Cause:
 def _quoted(match: Match, matrix: Matrix) -> Evidence:
     title, url, as_of = matrix.cite(match.signature)
     return Evidence(fact=f"the message: {match.line}", source=title, url=url, as_of=as_of)
-
-
-def filled(text: str, match: Match) -> str:
-    """``{name}`` is a captured value; a sentence in which one is missing is not said."""
-    for name, value in match.values.items():
-        text = text.replace("{" + name + "}", value.strip())
-    return "" if "{" in text else text

@@ -30,6 +30,7 @@ def probe(host: Host, log: Log) -> Python:
             abi=info.get("abi") or silent,
             bits=info.get("bits") or silent,
             environment=info.get("environment") or silent,
+            managed_by=info.get("managed_by") or Absent("nothing in it names another tool than its own"),
             prefix=info.get("prefix") or silent,
         )
         attempt.found(f"{info.get('implementation')} {info.get('version')}")
@@ -44,8 +45,8 @@ def probe(host: Host, log: Log) -> Python:
 
 
 def live() -> dict[str, Any]:
-    """What ``python-info`` answers: version, implementation, abi, bits, environment, prefix and base_prefix, conda
-    (the environment itself is one of conda's), site (:func:`site_folders`).
+    """What ``python-info`` answers: version, implementation, abi, bits, environment, managed_by, prefix and base_prefix,
+    conda (the environment itself is one of conda's), site (:func:`site_folders`).
     """
     numbers = ".".join(map(str, sys.version_info[:3]))
     kind = sys.version_info[3]
@@ -59,11 +60,34 @@ def live() -> dict[str, Any]:
         "abi": abi(),
         "bits": 64 if sys.maxsize > 2**32 else 32,
         "environment": environment,
+        "managed_by": managed_by(environment, sys.prefix),
         "prefix": sys.prefix,
         "base_prefix": sys.base_prefix,
         "conda": conda,
         "site": site_folders(),
     }
+
+
+def managed_by(environment: str, prefix: str) -> str:
+    """The tool that keeps this environment, by what it leaves in it; empty where nothing says so.
+
+    Sources: uv writes its version into pyvenv.cfg; pipx keeps pipx_metadata.json in each environment; pixi writes
+    conda-meta/pixi; PEP 668 defines EXTERNALLY-MANAGED beside the standard library.
+    """
+    if environment == "venv":
+        try:
+            with open(os.path.join(prefix, "pyvenv.cfg"), encoding="utf-8", errors="replace") as handle:
+                text = handle.read(4096)
+        except OSError:
+            return ""
+        if os.path.exists(os.path.join(prefix, "pipx_metadata.json")):
+            return "pipx"
+        if not text.startswith("uv =") and "\nuv =" not in text:
+            return ""
+        return "uv-project" if os.path.exists(os.path.join(os.path.dirname(prefix), "uv.lock")) else "uv"
+    if environment == "conda":
+        return "pixi" if os.path.exists(os.path.join(prefix, "conda-meta", "pixi")) else ""
+    return "distribution" if os.path.exists(os.path.join(os.path.dirname(os.__file__), "EXTERNALLY-MANAGED")) else ""
 
 
 def site_folders() -> list[str]:

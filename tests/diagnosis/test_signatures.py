@@ -16,6 +16,8 @@ from envcheck.diagnosis.text import reduce
 from envcheck.diagnosis.values import LISTS, READERS, TEXTS
 from envcheck.facts import Facts
 from envcheck.matrix import Matrix
+from envcheck.remedies.commands import Pip, name_of, parts
+from envcheck.remedies.prescribed import LOOKED_UP, NOTE
 from envcheck.rules import RULES
 
 MATRIX = Matrix.load()
@@ -58,6 +60,22 @@ def test_what_is_said_can_be_filled(row: dict[str, Any]) -> None:
         assert used <= groups, f"{column} names {used - groups}, which the pattern does not capture"
     assert row["kind"] in KINDS
     assert row.get("means") or row.get("table"), "a signature says what the message means"
+
+
+@each
+def test_fixes_can_be_filled_and_read(row: dict[str, Any]) -> None:
+    groups = set(re.compile(row["pattern"]).groupindex) if row.get("pattern") else set()
+    for text in row.get("fixes") or ():
+        command, _, note = text.partition(NOTE)
+        assert command.strip() == command
+        assert command, "a fix is a command; words stand in cure"
+        for name in re.findall(r"\{([^{}]*)\}", command):
+            assert name in groups or LOOKED_UP.fullmatch(name), f"{name} is not captured and not looked up"
+        assert set(re.findall(r"\{([^{}]*)\}", note)) <= groups
+        for part in parts(command):
+            if isinstance(part, Pip):
+                assert part.names, f"what does {command} install?"
+                assert "<" not in "".join(name_of(name) for name in part.names), "a place to fill in is no command"
 
 
 @each

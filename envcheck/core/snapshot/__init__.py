@@ -248,6 +248,9 @@ class Python(_Part):
     bits: Number = NOT_STATED
     environment: Text = NOT_STATED
     """``venv``, ``conda`` or ``system``."""
+    managed_by: Text = NOT_STATED
+    """What changes this environment in place of its own pip or conda: ``uv``, ``uv-project`` (with a lock file of
+    uv's beside it), ``pipx``, ``pixi``, or ``distribution`` (PEP 668: pip refuses to install into it)."""
     prefix: Text = NOT_STATED
     platform_tags: list[str] | Absent | Unknown = NOT_STATED
     """Wheel platform tags that this interpreter accepts, best first (packaging.tags)."""

@@ -90,6 +90,7 @@ def _read_python(top: Section, python: Python) -> None:
         python.abi = abi
     python.implementation = section.text("implementation")
     python.environment = section.text("environment")
+    python.managed_by = section.text("managed_by")
     python.bits = section.integer("bits")
     section.finish(("version", "abi", "implementation"))
 
