@@ -86,6 +86,10 @@ class Match(Struct, kw_only=True):
     position: int
     values: dict[str, str]
     """What the pattern captured."""
+    span: tuple[int, int] = (0, 0)
+    """Where the part of the text begins and ends that was matched."""
+    processes: list[str] = field(default_factory=list)
+    """Who wrote it, in the log of several processes."""
 
     def filled(self, text: str) -> str:
         """``{name}`` replaced by what was captured; what was not stays."""
@@ -97,11 +101,6 @@ class Match(Struct, kw_only=True):
         """The same; a sentence in which something is missing is not said."""
         found = self.filled(text or "")
         return "" if "{" in found else found
-
-    span: tuple[int, int] = (0, 0)
-    """Where the part of the text begins and ends that was matched."""
-    processes: list[str] = field(default_factory=list)
-    """Who wrote it, in the log of several processes."""
 
 
 def diagnosis_schema() -> dict[str, Any]:
