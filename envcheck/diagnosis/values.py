@@ -16,7 +16,8 @@ BY = "the error message"
 
 LISTS = ("libraries.missing", "libraries.found", "cpu.missing_flags", "model.missing_operators")
 TEXTS = (
-    "driver.cuda", "driver.version", "cudnn.system", "toolkit.nvcc", "python", "os.system", "os.distro", "os.glibc",
+    "driver.cuda", "driver.version", "cudnn.system", "toolkit.nvcc", "python", "python.environment",
+    "python.managed_by", "os.system", "os.distro", "os.glibc",
     "cpu.arch", "gpu.compute_capability", "gpu.name", "gpu.memory_mib", "model.opset", "model.ir_version",
     "model.format", "model.saved_with", "model.compute_capability", "model.runtime",
 )  # fmt: skip
@@ -154,8 +155,8 @@ def parsed(assignment: str, values: Mapping[str, str]) -> tuple[str, Any]:
 def put(facts: dict[str, Any], place: str, value: Any) -> None:
     """Set one fact, unless it is there; lists grow."""
     section, _, name = place.partition(".")
-    if place == "python":
-        facts.setdefault("python", value)
+    if section == "python":
+        facts.setdefault("python", {}).setdefault(name or "version", value)
     elif section == "package":
         facts.setdefault("packages", {}).setdefault(name, value)
     elif section == "gpu":

@@ -27,6 +27,8 @@ def read(text: str) -> dict[str, Any] | None:
         _list(facts, text.split("\n"))
     if has(text, "conda version :", "virtual packages :", "active environment :"):
         _info(facts, text)
+    if facts.data:
+        facts.put("python", "environment", "conda")
     return facts.done()
 
 

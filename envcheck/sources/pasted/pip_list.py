@@ -72,6 +72,8 @@ def _columns(facts: Statements, lines: list[str]) -> None:
             continue
         if re.search(_COMMAND, line[:300]) and len(words) < 20:
             inside, poetry = "conda" not in line, "poetry" in line
+            if "uv pip" in line:
+                facts.put("python", "managed_by", "uv")
             continue
         if not inside or not words:
             inside = inside and bool(words or not facts.data)
