@@ -29,11 +29,15 @@ def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: 
     from envcheck.diagnosis.ranking import rank
 
     reduced = parts if isinstance(parts, Reduced) else reduce(parts)
-    matches = signatures(matrix).match(reduced.text)
+    matches, notes = _matched(reduced, matrix)
     named = [match for match in matches if match.signature["kind"] in ("cause", "symptom")]
     base = snapshot if snapshot is not None else Snapshot()
     known, report = _judged(base, named, matrix, snapshot is not None)
     causes = rank(named, report, known)
+    if reduced.processes is not None:
+        from envcheck.diagnosis.processes import name_writers
+
+        name_writers(causes, named)
     program, harmless, limits = (
         [match for match in matches if match.signature["kind"] == kind] for kind in ("program", "harmless", "limit")
     )
@@ -46,14 +50,26 @@ def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: 
         harmless=[_recognised(match, matrix) for match in harmless],
         program=[_recognised(match, matrix) for match in program],
         limits=[_recognised(match, matrix) for match in limits],
-        notes=reduced.notes,
+        notes=[*reduced.notes, *notes],
         report=report,
     )
 
 
+def _matched(reduced: Reduced, matrix: Matrix) -> tuple[list[Match], list[str]]:
+    """What the text says, and notes on the process that said it."""
+    from envcheck.diagnosis.failures import announced, note_on, without_consequences
+
+    found = signatures(matrix)
+    matches = found.match(reduced.text) if reduced.processes is None else reduced.processes.match(found)
+    failure = announced(reduced.text)
+    matches = without_consequences(matches, failure)
+    note = note_on(matches, failure)
+    return matches, [note] if note else []
+
+
 def recognises(text: str, matrix: Matrix) -> bool:
     """Whether a text has a message of the environment, before anything is looked at."""
-    matches = signatures(matrix).match(reduce((text,)).text)
+    matches, _ = _matched(reduce((text,)), matrix)
     return any(match.signature["kind"] in ("cause", "symptom") for match in matches)
 
 
@@ -99,4 +115,5 @@ def _recognised(match: Match, matrix: Matrix) -> Recognised:
         means=match.sentence(match.signature.get("means")),
         cure=match.sentence(match.signature.get("cure")),
         url=url,
+        processes=match.processes,
     )

@@ -118,7 +118,11 @@ class Signatures:
         return found
 
     def match(self, text: str) -> list[Match]:
-        """What is found in a text, by its place in it."""
+        """What is found in a text, by its place in it; each signature once for each set of values."""
+        return distinct(self.hits(text))
+
+    def hits(self, text: str, most: int = MOST_HITS) -> list[Match]:
+        """What is found in a text, by its place in it; ``most``: places of one signature that are looked at."""
         low = text.lower()
         if len(low) != len(text):  # a letter whose lower case has another length would move every place
             low = "".join(letter if len(letter.lower()) != 1 else letter.lower() for letter in text)
@@ -127,30 +131,34 @@ class Signatures:
         for row, literals in zip(self.rows, self.literals, strict=True):
             for literal in literals:
                 if literal in flat.text:
-                    found.extend(self._at(row, literal, text, flat))
+                    found.extend(self._at(row, literal, text, flat, most))
         found.sort(key=lambda match: match.position)
-        return _distinct(found)
+        return found
 
-    def _at(self, row: dict[str, Any], literal: str, text: str, flat: Flat) -> list[Match]:
+    def _at(self, row: dict[str, Any], literal: str, text: str, flat: Flat, most: int) -> list[Match]:
         found = []
         flat_place = -1
-        for _ in range(MOST_HITS):
+        for _ in range(most):
             flat_place = flat.text.find(literal, flat_place + 1)
             if flat_place < 0:
                 break
             place = flat.original(flat_place)
             values: dict[str, str] = {}
+            start, end = place, flat.original(flat_place + len(literal))
             if row.get("pattern"):
                 hit = self._nearest(row, text, place)
                 if hit is None:
                     continue
+                start, end = min(start, hit.start()), max(end, hit.end())
                 values = {name: value for name, value in hit.groupdict().items() if value is not None}
             signature: dict[str, Any] | None = row
             if row.get("table"):
                 signature = self.codes[row["table"]].find(values or {"text": literal})
                 values = {}
             if signature is not None:
-                found.append(Match(signature=signature, line=line_at(text, place), position=place, values=values))
+                line = line_at(text, place)
+                span = (start, end)
+                found.append(Match(signature=signature, line=line, position=place, span=span, values=values))
         return found
 
     def _nearest(self, row: dict[str, Any], text: str, place: int) -> re.Match[str] | None:
@@ -162,7 +170,7 @@ class Signatures:
         return hit
 
 
-def _distinct(matches: list[Match]) -> list[Match]:
+def distinct(matches: list[Match]) -> list[Match]:
     """Each signature once for each set of values."""
     seen = set()
     kept = []

@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from envcheck.diagnosis.prefixes import Prefixes
+
+if TYPE_CHECKING:
+    from envcheck.diagnosis.processes import Processes
 
 MOST_TEXT = 256 * 1024
 """Characters that are matched in the end; of more, the lines that look like messages are taken."""
 LONGEST_LINE = 4000
-KEPT_FIRST, KEPT_LAST = 500, 2500
-"""Of the lines that look like messages in a long text, the first and the last ones."""
-CHUNK = 1 << 20
 
-_ANSI = re.compile(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,400}(?:\x07|\x1b\\)?|[@-Z\\^_])")
-_TELLING = (
-    *("err", "fail", "fatal", "exception", "traceback", "abort", "warn", "not ", "can't", "unable", "unsupported"),
-    *("cuda", "gpu", "nvidia", "nvml", "cudnn", "cublas", "nccl", "tensorrt", "[trt]", "rocm", "hip", "driver"),
-    *("mismatch", "incompatib", "incorrect", "illegal", "segmentation", "killed", "undefined symbol", "no module"),
-    *("dll", ".so", "dylib", "requir", "provider", "opset", "version", "kernel", "memory", "sigill", "sigsegv"),
-    *("core dumped", "no matching", "docker", "out of", "denied", "refused", "omp:", "numpy", "falling back", "only"),
-    *("错误", "失败", "找不到", "无法", "エラー", "失敗", "見つかりません", "fehler", "erreur", "could ", "cannot"),
-)
-"""A line with one of these may be part of a message. Plain texts: a pattern of them takes twenty times as long."""
-_STRONG = (
-    *("error", "exception", "fatal", "abort", "cannot", "could not", "undefined", "not found", "no module", "mismatch"),
-    *("not supported", "unsupported", "incompatib", "not available", "insufficient", "no kernel image", "no matching"),
-    *("illegal instruction", "killed", "load failed", "错误", "失败", "无法", "エラー", "失敗"),
-)
-"""In the middle of a long text, lines with one of these are kept, and what stands around them."""
-_DIGITS = {ord(digit): None for digit in "0123456789"}
+ANSI = re.compile(r"\x1b(?:\[[0-?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,400}(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
 class DiagnosisError(ValueError):
@@ -38,11 +25,13 @@ class DiagnosisError(ValueError):
 class Reduced:
     """The part of a text that is matched, and what was left out."""
 
-    __slots__ = ("notes", "text")
+    __slots__ = ("notes", "processes", "text")
 
-    def __init__(self, text: str, notes: list[str]) -> None:
+    def __init__(self, text: str, notes: list[str], processes: Processes | None = None) -> None:
         self.text = text
         self.notes = notes
+        self.processes = processes
+        """Who wrote what, where lines have the prefixes of processes; the text then has a run of lines for each."""
 
 
 def decoded(data: bytes, name: str = "the text") -> str:
@@ -87,7 +76,10 @@ def _binary(head: bytes) -> bool:
 
 
 def reduce(parts: Iterable[str]) -> Reduced:
-    """A text in parts (of any size) -> what is matched: all of a short one, the telling lines of a long one."""
+    """A text in parts (of any size) -> what is matched: all of a short one, the telling lines of a long one.
+
+    Where several processes write, the lines of each stand together, without what names the process.
+    """
     whole: list[str] = []
     size = 0
     source = iter(parts)
@@ -95,8 +87,26 @@ def reduce(parts: Iterable[str]) -> Reduced:
         whole.append(part)
         size += len(part)
         if size > MOST_TEXT:
-            return _telling(_again(whole, source))
-    return Reduced(_clean("".join(whole)), [])
+            from envcheck.diagnosis.telling import Telling
+
+            telling = Telling("".join(whole)[:MOST_TEXT])
+            for one in _again(whole, source):
+                telling.read(one)
+            text, note = telling.result()
+            return _divided(text, telling.prefixes, [note], telling.heard)
+    text = clean("".join(whole))
+    prefixes = Prefixes()
+    prefixes.decide(text)
+    return _divided(text, prefixes, [])
+
+
+def _divided(text: str, prefixes: Prefixes, notes: list[str], heard: dict[int, int] | None = None) -> Reduced:
+    if not prefixes.occur(text):
+        return Reduced(text, notes)
+    from envcheck.diagnosis.processes import Processes
+
+    processes = Processes(text, prefixes, heard)
+    return Reduced(processes.text, notes, processes)
 
 
 def _again(first: list[str], rest: Iterator[str]) -> Iterator[str]:
@@ -104,87 +114,16 @@ def _again(first: list[str], rest: Iterator[str]) -> Iterator[str]:
     yield from rest
 
 
-def _telling(parts: Iterator[str]) -> Reduced:
-    first: list[str] = []
-    middle: list[str] = []
-    last: list[str] = []
-    seen: set[int] = set()
-    lines = kept = 0
-    open_line = ""
-    follow = 0
-    for part in parts:
-        for start in range(0, len(part), CHUNK):
-            chunk = open_line + part[start : start + CHUNK]
-            held = ""
-            if "\r" in chunk:  # a progress bar is drawn on one line
-                if chunk.endswith("\r"):
-                    chunk, held = chunk[:-1], "\r"
-                chunk = chunk.replace("\r\n", "\n").replace("\r", "\n")
-            found = chunk.split("\n")
-            open_line = _shortened(found.pop()) + held
-            lines += len(found)
-            for line in found:
-                if len(line) > LONGEST_LINE:
-                    line = _shortened(line)
-                # What differs in numbers only is the same message.
-                key = hash(line.translate(_DIGITS))
-                if key in seen:
-                    continue
-                low = line.lower()
-                if not any(word in low for word in _TELLING):
-                    # The line after a message often belongs to it.
-                    if follow <= 0 or not line.strip():
-                        continue
-                    follow -= 1
-                else:
-                    follow = 2
-                if len(seen) < 200_000:
-                    seen.add(key)
-                kept += 1
-                if len(first) < KEPT_FIRST:
-                    first.append(line)
-                else:
-                    last.append(line)
-                    if len(last) > 2 * KEPT_LAST:
-                        middle += _strong(last[:KEPT_LAST])
-                        del last[:KEPT_LAST], middle[KEPT_FIRST:-KEPT_LAST]
-    middle += _strong(last[:-KEPT_LAST])
-    last = last[-KEPT_LAST:]
-    if open_line:
-        last.append(open_line)
-    text = _clean("\n".join((*first, *middle, *last)))
-    note = f"of {lines} lines {min(kept, len(first) + len(middle) + len(last))} that look like messages were read"
-    if len(text) > 4 * MOST_TEXT:
-        text = text[: 2 * MOST_TEXT] + "\n" + text[-2 * MOST_TEXT :]
-    return Reduced(text, [note])
-
-
-def _strong(lines: list[str]) -> list[str]:
-    """Those that say what went wrong, with the line before and two behind: a message can have several."""
-    kept = bytearray(len(lines) + 3)
-    for place, line in enumerate(lines):
-        low = line.lower()
-        if any(word in low for word in _STRONG):
-            kept[max(0, place - 1) : place + 3] = b"\1" * (place + 3 - max(0, place - 1))
-    return [line for place, line in enumerate(lines) if kept[place]]
-
-
-def _shortened(line: str) -> str:
-    """The ends of a line, the same in whatever parts it comes."""
-    half = LONGEST_LINE // 2
-    return line if len(line) <= LONGEST_LINE else line[:half] + line[-half:]
-
-
-_SOURCE = re.compile(
+SOURCE = re.compile(
     r'^(([ \t]{0,40})File "[^"\n]{1,400}", line \d{1,7}[^\n]{0,400})(?:\n\2[ \t]{1,8}[^\n]*){1,3}', re.MULTILINE
 )
 """Lines of source in a traceback, with the marks below them: they hold texts of messages that were not written."""
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Without colours, carriage returns that draw progress bars, and lines without end."""
     if "\x1b" in text:
-        text = _ANSI.sub("", text)
+        text = ANSI.sub("", text)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
@@ -194,7 +133,7 @@ def _clean(text: str) -> str:
         if strange in text:
             text = text.replace(strange, plain)
     if 'File "' in text:
-        text = _SOURCE.sub(r"\1", text)
+        text = SOURCE.sub(r"\1", text)
     if len(text) > LONGEST_LINE:
         text = "\n".join(line if len(line) <= LONGEST_LINE else _ends(line) for line in text.split("\n"))
     return text

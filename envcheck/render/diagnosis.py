@@ -6,6 +6,7 @@ import sys
 
 from envcheck.core.report import Evidence
 from envcheck.diagnosis.model import Cause, Diagnosis, Recognised
+from envcheck.diagnosis.prefixes import several
 from envcheck.render.terminal import clamp, clean, columns, wants_color
 from envcheck.render.text import Page
 
@@ -92,7 +93,7 @@ def _once(evidence: list[Evidence]) -> list[Evidence]:
 
 
 def _recognised(page: Page, one: Recognised) -> None:
-    page.say(one.line, "  - ", "    ")
+    page.say(f"{several(one.processes)}: {one.line}" if one.processes else one.line, "  - ", "    ")
     if one.means:
         page.say(one.means, "    ", "    ")
     if one.cure:
