@@ -59,6 +59,7 @@ def reconcile(findings: list[Finding], snapshot: Snapshot) -> list[Finding]:
         if test.outcome == "ok" and known(test.error) is None:
             for finding in kept:
                 _take_back(finding, test)
+                _took(finding, test)
             continue
         own = next((f for f in kept if f.rule == "import-failure" and package_of(f) == canonical(test.package)), None)
         cause = _cause(kept, test)
@@ -90,6 +91,15 @@ def _take_back(finding: Finding, test: ImportTest) -> None:
     finding.evidence = [Evidence(f"import {test.module} worked{seconds}", "import test"), *finding.evidence]
 
 
+def _took(finding: Finding, test: ImportTest) -> None:
+    """An import that worked, but took the file of which the finding says that it hides the package."""
+    _, hidden, path = finding.subject.partition(" hidden by ")
+    file = known(test.file)
+    if hidden and file and (file == path or file.startswith((path + "/", path + "\\"))):
+        finding.evidence = [Evidence(f"import {test.module} took {file}", "import test"), *finding.evidence]
+        finding.confidence = "high"
+
+
 def _cause(findings: list[Finding], test: ImportTest) -> Finding | None:
     """The error that explains what happened: one that names what is at fault, else one about the same package."""
     fault = fault_of(test)
@@ -99,7 +109,8 @@ def _cause(findings: list[Finding], test: ImportTest) -> Finding | None:
     candidates = [f for f in findings if f.rule in allowed and f.severity == "error"]
     if fault.kind == "openmp":
         return candidates[0] if candidates else None
-    named = [finding for finding in candidates if _names(finding, fault)]
+    candidates += [f for f in findings if f.severity == "warning" and names_hidden(f, known(test.error) or "")]
+    named = [f for f in candidates if _names(f, fault) or names_hidden(f, known(test.error) or "")]
     about = [finding for finding in candidates if package_of(finding) == canonical(test.package)]
     found = named or about
     return min(found, key=lambda finding: allowed.index(finding.rule)) if found else None
@@ -113,6 +124,14 @@ def _names(finding: Finding, fault: Fault) -> bool:
     return name in words.replace(",", " ").replace(":", " ").split()
 
 
+def names_hidden(finding: Finding, error: str) -> bool:
+    """Whether an error comes from the file of which a finding says that it hides a package: ``torch hidden by ...``."""
+    _, hidden, path = finding.subject.partition(" hidden by ")
+    name = path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+    said = (path, f"'{name}' is not a package", f"module '{name}' has no attribute", f"from '{name}'")
+    return bool(hidden) and any(text in error for text in said)
+
+
 def _confirm(finding: Finding, test: ImportTest) -> None:
     said = known(test.error)
     where = known(test.library)
@@ -120,7 +139,7 @@ def _confirm(finding: Finding, test: ImportTest) -> None:
     if where and where not in text:
         text += f" ({where})"
     finding.evidence = [Evidence(text, "import test"), *finding.evidence]
-    finding.confidence = "high"
+    finding.severity, finding.confidence = "error", "high"
 
 
 def _weighs(cause: Finding, consequence: Finding) -> bool:

@@ -13,7 +13,7 @@ from envcheck.core.report import CONFIDENCES, SEVERITIES, Evidence, Finding
 from envcheck.core.snapshot import Gpu, known
 from envcheck.facts import Facts
 from envcheck.facts.smoke import Cause, Smoked, cause_of, of_family, strayed
-from envcheck.observed import CATCHES, EXPLAINED_BY, package_of
+from envcheck.observed import CATCHES, EXPLAINED_BY, names_hidden, package_of
 
 OWN = ("smoke-failure", "silent-cpu-fallback", "hardware-feature-missing")
 """Rules whose findings say how a test ended."""
@@ -129,7 +129,7 @@ def _explain(kept: list[Finding], own: Finding, one: Smoked, gpus: Sequence[Gpu]
     for number, finding in enumerate(kept):
         if finding is own or finding.rule not in rules or finding.severity == "info":
             continue
-        named = _names(finding, cause)
+        named = _names(finding, cause) or names_hidden(finding, known(one.test.error) or "")
         if not named and not _is_about(finding, one, gpus):
             continue
         # A warning of what may happen, and it did happen.

@@ -44,6 +44,7 @@ PROBES = (
     Probe("python", "python", "probe", (("stack", "python"),)),
     Probe("environment", "environment", "probe", (("stack", "env"),)),
     Probe("packages", "packages", "probe", (("stack", "packages"), ("stack", "clashes"))),
+    Probe("shadows", "shadows", "probe", (("stack", "shadows"),), packages=True),
     Probe("builds", "builds", "probe", (("stack", "builds"),), packages=True),
     Probe("binaries", "binaries", "probe", (("stack", "binaries"),), packages=True),
     Probe("toolkits", "toolkits", "probe", (("stack", "toolkits"),), lane="toolkits"),

@@ -35,6 +35,7 @@ def main() -> None:
     try:
         __import__(module)
         refuse_empty(sys.modules[module])
+        ending["file"] = str(getattr(sys.modules[module.partition(".")[0]], "__file__", None) or "")[:LIMIT]
         ending["compiled"] = compiled(module)
     except SystemExit as error:
         ending["exit"] = str(error.code)[:LIMIT]

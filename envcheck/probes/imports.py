@@ -137,7 +137,7 @@ def query_import(host: Host, module: str, seconds: str) -> dict[str, Any]:
     """The host query ``import``: import one module in a child. Plain JSON::
 
     {"ended": "done",                # or: timeout, abandoned, exit 1, signal 11 (SIGSEGV), not started: why
-     "seconds": 1.3, "done": {"compiled": true} or {"errors": ["ImportError: ..."]} or {"exit": "1"},
+     "seconds": 1.3, "done": {"compiled": true, "file": "/x.py"} or {"errors": ["ImportError: ..."]} or {"exit": "1"},
      "loading": "/path/x.so", "trace": ["File ..."], "said": ["last lines on stderr"]}
     """
 
@@ -289,6 +289,8 @@ def _read_done(test: ImportTest, done: dict[str, Any], said: list[str]) -> None:
         test.error = _line(named[0] if named else errors[0] if errors else "it did not say what was raised")
     else:
         test.compiled = bool(done["compiled"])
+        if isinstance(done.get("file"), str) and done["file"]:
+            test.file = done["file"]
         test.error = said[0] if said else Absent("it was imported")
 
 

@@ -168,6 +168,13 @@ def query_python_info(host: Host) -> dict[str, Any]:
     return live()
 
 
+def query_earlier_modules(host: Host) -> dict[str, Any]:
+    """What stands before the installed modules on sys.path; see :func:`envcheck.probes.shadows.live`."""
+    from envcheck.probes.shadows import live
+
+    return live(host)
+
+
 def query_platform_tags(host: Host) -> list[str]:
     """Wheel platform tags that this interpreter accepts; see :func:`envcheck.probes.python.live_tags`."""
     from envcheck.probes.python import live_tags

@@ -4,32 +4,39 @@ What it does
     Checks what packages require of each other: from their own metadata where they are installed, else from our table
     of the release's metadata. It also checks what some packages demand only when they are imported, and reports the
     deprecated distribution pynvml, whose module hides the one of nvidia-ml-py; packages whose files are a mixture with
-    those of another one, and packages whose files are gone.
+    those of another one, and packages whose files are gone; files and folders that stand before an installed package
+    on sys.path and are called like it (torch.py, a checkout of PyTorch), and copies of packages on PYTHONPATH or in the
+    user's site folder that are taken in the place of the environment's own.
 
 Why it fails
     pip resolves requirements for what is being installed, not for what was there before: a later `pip install` can
     leave an older package with a companion that it was not made for. The program then fails on import, or uses names
     that no longer exist. Packages of one module (opencv-python and opencv-python-headless) overwrite each other, and
-    whichever is uninstalled takes the files of the other away.
+    whichever is uninstalled takes the files of the other away. An import takes the first file of its name on sys.path:
+    the folder of the program and PYTHONPATH come before the standard library and before site-packages.
 
 How it shows
     `ERROR: pip's dependency resolver does not currently take into account all the packages that are installed`;
     `TypeError: Descriptors cannot not be created directly`; `cannot import name 'ParamSpec' from 'typing_extensions'`;
     `jaxlib version 0.4.26 is newer than and incompatible with jax version 0.4.20`; `Disabling PyTorch because PyTorch
-    >= 2.4 is required but found 2.3.0`.
+    >= 2.4 is required but found 2.3.0`; `AttributeError: partially initialized module 'torch' has no attribute 'Tensor'
+    (most likely due to a circular import)`; `Failed to load PyTorch C extensions` in a checkout of PyTorch.
 
 How to fix
     Install the release of the other package that is required, or a release of the package that accepts what is there.
-    `pip check` lists what is still unmet.
+    `pip check` lists what is still unmet. A file that hides a package gets another name.
 
 Exceptions
     Exact pins on NVIDIA's wheels are how a build was tested: a newer release of the same CUDA major works, so that is
     only mentioned. Pins missed by packages outside the deep-learning world are warnings. PyTorch and the packages
-    that are compiled for it are the business of framework-pair-mismatch, NumPy 2 that of numpy-abi.
+    that are compiled for it are the business of framework-pair-mismatch, NumPy 2 that of numpy-abi. What lies in the
+    current folder only hides a package from programs that start there: that is a warning. A folder without
+    `__init__.py` hides nothing.
 
 Sources
     Requires-Dist of the installed packages and of the releases on the package index; version checks in the sources
-    of the packages; the files in the wheels of pynvml 11.5.3, 12.0.0 and 13.0.1.
+    of the packages; the files in the wheels of pynvml 11.5.3, 12.0.0 and 13.0.1. The order of sys.path: The Python
+    Standard Library, sys.path and site.
 """
 
 from __future__ import annotations
@@ -79,6 +86,14 @@ def check(
         from envcheck.rules._overwritten import overwritten
 
         yield from overwritten(packages, clashes or ())
+    if shadows := known(stack.shadows):
+        from envcheck.rules._shadows import hidden
+
+        yield from hidden(shadows)
+    if any(variable.name == "PYTHONPATH" for variable in known(stack.env) or ()):
+        from envcheck.rules._shadows import other_python
+
+        yield from other_python(stack)
     if not mine:
         yield Pass("installed packages", "what they require of each other is met")
 

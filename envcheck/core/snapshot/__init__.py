@@ -285,6 +285,26 @@ class FileClash(_Part):
     """The owner whose file is there, by its size or its hash; absent when it is nobody's: gone, or changed."""
 
 
+class Shadow(_Part):
+    """What an import takes in the place of something installed, for it stands before it on sys.path."""
+
+    name: str
+    """The module; of a second copy the distribution."""
+    path: str
+    """The file or folder that is taken; of a second copy its site folder."""
+    via: str
+    """``PYTHONPATH``, ``sys.path``, ``the user's site folder``, or ``the current folder``: programs that start there."""
+    hides: Text = NOT_STATED
+    """What is hidden; absent: a module of the standard library."""
+    package: Text = NOT_STATED
+    """Canonical name of the distribution that is hidden."""
+    version: Text = NOT_STATED
+    """Of a second copy that is taken."""
+    hidden_version: Text = NOT_STATED
+    compiled: Flag = NOT_STATED
+    """Whether it has compiled modules of its own, as a whole build has; absent: neither has what is hidden."""
+
+
 class Build(_Part):
     """What an installed framework says of its own build, read from its files without importing it."""
 
@@ -430,6 +450,8 @@ class ImportTest(_Part):
     """The file that is at fault, where it can be told."""
     compiled: Flag = NOT_STATED
     """Whether compiled code of the package itself was loaded."""
+    file: Text = NOT_STATED
+    """The file that was imported."""
     milliseconds: float = 0.0
 
 
@@ -535,6 +557,8 @@ class Stack(_Part):
     python: Python = field(default_factory=Python)
     packages: list[Package] | Absent | Unknown = NOT_STATED
     clashes: list[FileClash] | Absent | Unknown = NOT_STATED
+    shadows: list[Shadow] | Absent | Unknown = NOT_STATED
+    """What stands before installed modules on sys.path."""
     builds: list[Build] = field(default_factory=list)
     binaries: list[Binary] = field(default_factory=list)
     toolkits: list[Toolkit] | Absent | Unknown = NOT_STATED
