@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from envcheck.matrix import Matrix
     from envcheck.remedies.place import Place
 
-MENDED = (
-    *("driver-too-old", "gpu-arch-too-new", "gpu-arch-too-old", "cpu-only-build", "cuda-major-mismatch"),
-    *("cudnn-mismatch", "trt-cuda-mismatch", "missing-shared-library", "framework-pair-mismatch"),
-)
-"""Causes that lie in what an image was built of."""
+MENDED = ("driver-too-old", "gpu-arch-too-new", "gpu-arch-too-old", "cpu-only-build", "cuda-major-mismatch")
+"""Causes that lie in the CUDA release that an image was built with."""
 FRAMEWORKS = ("torch", "tensorflow", "tensorrt")
 """What images are made for, in the order in which a program's packages are looked at."""
 

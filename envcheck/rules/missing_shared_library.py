@@ -258,9 +258,9 @@ def _fixes(
     if stem in ("cuda", "nvidia-ml", "nvcuda", "nvml"):
         return [
             Fix(
-                command="docker run --gpus all ...",
+                command="docker run --gpus all IMAGE",
                 note="this library comes with the driver: in a container give it the GPU, else install the driver",
-                safety="manual",
+                safety="review",
                 verify="nvidia-smi",
             )
         ]
@@ -275,7 +275,9 @@ def _fixes(
         return [Fix(command=command, note=note, safety="manual")]
     majors = libraries.cuda_of(files[0])
     if majors:
-        cuda = user.cuda_major if user and user.cuda_major in majors else max(majors)
+        # What other programs of this environment load tells which CUDA is meant.
+        there = majors & set(libraries.cuda_majors())
+        cuda = user.cuda_major if user and user.cuda_major in majors else max(there or majors)
         return fixes_for(user, files, int(cuda or 12), None, libraries, packages, matrix)
     return [
         Fix(
