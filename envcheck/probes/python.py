@@ -45,8 +45,8 @@ def probe(host: Host, log: Log) -> Python:
 
 
 def live() -> dict[str, Any]:
-    """What ``python-info`` answers: version, implementation, abi, bits, environment, managed_by, prefix and base_prefix,
-    conda (the environment itself is one of conda's), site (:func:`site_folders`).
+    """What ``python-info`` answers: version, implementation, abi, bits, environment, managed_by, prefix and
+    base_prefix, conda (the environment itself is one of conda's), site (:func:`site_folders`).
     """
     numbers = ".".join(map(str, sys.version_info[:3]))
     kind = sys.version_info[3]

@@ -33,8 +33,8 @@ def render_diagnosis(
     shown = diagnosis.causes if verbose else [one for one in diagnosis.causes if one.confidence != "low"][:MOST]
     if not shown and diagnosis.verdict == "unknown":
         shown = diagnosis.causes[:MOST]
-    for number, cause in enumerate(shown, 1):
-        _cause(page, number, cause)
+    for number, causes in enumerate(_told_together(shown), 1):
+        _cause(page, number, causes)
     rest = [cause for cause in diagnosis.causes if cause not in shown]
     if rest:
         page.lines.append("")
@@ -75,10 +75,28 @@ def _verdict(page: Page, diagnosis: Diagnosis) -> None:
         page.say(words, f"{page.marks['unknown']} ", "  ", "bold", "yellow")
 
 
-def _cause(page: Page, number: int, cause: Cause) -> None:
+def _told_together(causes: list[Cause]) -> list[list[Cause]]:
+    """Causes of which a message says the same are one entry: what tells them apart is not known."""
+    found: list[list[Cause]] = []
+    for cause in causes:
+        same = (one for one in found if _said(one[0]) == _said(cause))
+        if (group := next(same, None)) is not None:
+            group.append(cause)
+        else:
+            found.append([cause])
+    return found
+
+
+def _said(cause: Cause) -> tuple[object, ...]:
+    return cause.confidence, cause.subject, cause.message, [(fix.command, fix.note) for fix in cause.fixes]
+
+
+def _cause(page: Page, number: int, causes: list[Cause]) -> None:
+    cause = causes[0]
     page.lines.append("")
     subject = f": {clean(cause.subject)}" if cause.subject else ""
-    page.say(f"{number}. {cause.rule} ({cause.confidence} confidence){subject}", "", "   ", "bold")
+    names = " or ".join(one.rule for one in causes)
+    page.say(f"{number}. {names} ({cause.confidence} confidence){subject}", "", "   ", "bold")
     page.say(cause.message, "  ")
     page.evidence(cause.evidence if page.verbose else _once(cause.evidence))
     page.fixes(cause.fixes)

@@ -125,7 +125,8 @@ def test_a_constant_and_a_name_that_was_captured() -> None:
 
 SAMPLES = {
     "driver.cuda": "12.2", "driver.version": "535.104.05", "cudnn.system": "8.9.2", "toolkit.nvcc": "12.1",
-    "python": "3.11", "os.system": "Linux", "os.distro": "ubuntu", "os.glibc": "2.31", "cpu.arch": "x86_64",
+    "python": "3.11", "python.environment": "conda", "python.managed_by": "uv",
+    "os.system": "Linux", "os.distro": "ubuntu", "os.glibc": "2.31", "cpu.arch": "x86_64",
     "gpu.compute_capability": "8.6", "gpu.name": "Tesla T4", "gpu.memory_mib": "15360", "model.opset": "21",
     "model.ir_version": "10", "model.format": "onnx", "model.saved_with": "2.1", "model.compute_capability": "8.6",
     "model.runtime": "10.0",
