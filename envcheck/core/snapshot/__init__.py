@@ -293,7 +293,7 @@ class Shadow(_Part):
     path: str
     """The file or folder that is taken; of a second copy its site folder."""
     via: str
-    """``PYTHONPATH``, ``sys.path``, ``the user's site folder``, or ``the current folder``: programs that start there."""
+    """``PYTHONPATH``, ``sys.path``, ``the user's site folder``or ``the current folder``."""
     hides: Text = NOT_STATED
     """What is hidden; absent: a module of the standard library."""
     package: Text = NOT_STATED
