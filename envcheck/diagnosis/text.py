@@ -128,7 +128,9 @@ def clean(text: str) -> str:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         text = text.replace("\0", "")
-    # Typographic quotes come from pastes and from gcc.
+    # Quotes with a backslash come from logs of repr(), typographic ones from pastes and from gcc.
+    if "\\'" in text:
+        text = text.replace("\\'", "'")
     for strange, plain in (("\u2018", "'"), ("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'), ("\xa0", " ")):
         if strange in text:
             text = text.replace(strange, plain)
