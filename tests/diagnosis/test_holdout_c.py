@@ -16,7 +16,7 @@ import pytest
 import envcheck
 
 THREADS = Path(__file__).with_name("holdout_threads_c.jsonl")
-TOP1, TOP3, SILENT = 0.89, 0.91, 0.8
+TOP1, TOP3, SILENT = 0.94, 0.95, 0.84
 """Shares that must be reached; a little below what was."""
 
 
