@@ -34,6 +34,10 @@ def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: 
     base = snapshot if snapshot is not None else Snapshot()
     known, report = _judged(base, named, matrix, snapshot is not None)
     causes = rank(named, report, known)
+    if named:
+        from envcheck.diagnosis.copies import name_copies
+
+        name_copies(causes, named, reduced.text, base, matrix)
     if reduced.processes is not None:
         from envcheck.diagnosis.processes import name_writers
 
@@ -58,9 +62,11 @@ def diagnose(parts: Iterable[str] | Reduced, snapshot: Snapshot | None, matrix: 
 def _matched(reduced: Reduced, matrix: Matrix) -> tuple[list[Match], list[str]]:
     """What the text says, and notes on the process that said it."""
     from envcheck.diagnosis.failures import announced, note_on, without_consequences
+    from envcheck.diagnosis.own_files import named
 
     found = signatures(matrix)
     matches = found.match(reduced.text) if reduced.processes is None else reduced.processes.match(found)
+    matches = named(reduced.text, matches, found)
     failure = announced(reduced.text)
     matches = without_consequences(matches, failure)
     note = note_on(matches, failure)
