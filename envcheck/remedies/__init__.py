@@ -51,7 +51,8 @@ def fitted(rule: str, fixes: Iterable[Fix], place: Place) -> list[Fix]:
     fitting = [last for fix in fixes for one in by_tool(fix, place) for last in on_system(one, place)]
     found: dict[tuple[str, str], Fix] = {}
     for fix in [*fitting, *other_images(rule, place)]:
-        found.setdefault((fix.command, "" if fix.command else fix.note), _verified(rule, fix))
+        # To ask for the newest says nothing more where the package is not there, or of another build.
+        found.setdefault((fix.command.replace(" -U ", " "), "" if fix.command else fix.note), _verified(rule, fix))
     return sorted(found.values(), key=lambda fix: SAFETIES.index(fix.safety))
 
 

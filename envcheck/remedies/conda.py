@@ -44,7 +44,8 @@ def by_conda(fix: Fix, found: Sequence[Pip | str], place: Place) -> list[Fix]:
         ]
     command, note = written
     # The note of a build speaks of the CUDA release that pip's has.
-    by_conda_ = Fix(command, note or fix.note, fix.safety, fix.verify)
+    driver_known = not isinstance(place.facts.get("driver"), Unknown)
+    by_conda_ = Fix(command, note or fix.note, fix.safety if driver_known or not note else "review", fix.verify)
     return [by_conda_] if owners else [by_conda_, Fix(by_pip.command, "where pip installed it", "review", fix.verify)]
 
 
@@ -80,7 +81,12 @@ class Writer:
                 done.append(part)
             elif part.verb == "uninstall":
                 theirs = [name for name in part.names if _owner(name, self.place) not in ("conda", "")]
-                mine = [self._name(name) for name in part.names if name not in theirs]
+                mine = list(
+                    dict.fromkeys(
+                        self._name(name)
+                        for name in self.place.installed([name for name in part.names if name not in theirs])
+                    )
+                )
                 done += [Pip("uninstall", tuple(theirs), ("-y",)).written()] if theirs else []
                 done += [self._program("remove", " ".join(mine))] if mine else []
             elif part.verb == "install":
@@ -88,16 +94,18 @@ class Writer:
                 if not specs:
                     return None
                 again = "--force-reinstall " if "--force-reinstall" in part.options else ""
-                done.append(self._program("install", again + " ".join(map(quoted, specs))))
+                newest = {"-U", "--upgrade"} & set(part.options) and len(self.place.installed(part.names)) == len(specs)
+                verb = "update" if newest and self.place.packages is not None else "install"
+                done.append(self._program(verb, again + " ".join(map(quoted, specs))))
             else:
                 return None
         return THEN.join(done), "; ".join(self.notes)
 
     def _program(self, verb: str, rest: str) -> str:
         if self.place.tool == "pixi":
-            return f"pixi {'add' if verb == 'install' else 'remove'} {rest.replace('--force-reinstall ', '')}"
+            return f"pixi {'add' if verb == 'install' else verb} {rest.replace('--force-reinstall ', '')}"
         prefix = f"-p {self.place.prefix} " if self.place.interpreter else ""
-        channel = f"-c {FORGE} " if verb == "install" else ""
+        channel = f"-c {FORGE} " if verb != "remove" else ""
         override = f"CONDA_OVERRIDE_CUDA={self.cuda} " if self.cuda and self._no_driver() else ""
         return f"{override}conda {verb} {prefix}{channel}{rest}"
 
@@ -118,7 +126,8 @@ class Writer:
 
     def _install(self, part: Pip) -> list[str]:
         """Specifications; empty where conda-forge lacks one of the packages."""
-        if set(part.options) & set(_COMPILES):
+        extras = [name for name in part.names if "[" in name and "cuda" not in name]
+        if extras or part.variables or set(part.options) & set(_COMPILES):
             return []
         specs: list[str] = []
         moved = False

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from envcheck.core.snapshot import Absent, Unknown, known
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from envcheck.facts import Facts
     from envcheck.facts.basics import Packages
 
@@ -18,7 +20,7 @@ SUSE = ("sles", "opensuse", "opensuse-leap", "opensuse-tumbleweed", "suse")
 class Place:
     """What of a snapshot decides how a command is written."""
 
-    __slots__ = ("container", "distro", "facts", "interpreter", "name", "packages", "tool")
+    __slots__ = ("container", "distro", "facts", "interpreter", "name", "packages", "system", "tool")
 
     def __init__(
         self,
@@ -29,6 +31,7 @@ class Place:
         interpreter: str = "",
         container: str = "",
         distro: str = "",
+        system: str = "",
         packages: Packages | None = None,
     ) -> None:
         self.facts = facts
@@ -41,6 +44,8 @@ class Place:
         self.container = container
         """``docker``, ``podman``, ``kubernetes``, ``container``; empty outside of one, and where nobody said."""
         self.distro = distro
+        self.system = system
+        """``Linux``, ``Windows``, ``Darwin``; empty where nobody said."""
         self.packages = packages
 
     @classmethod
@@ -58,6 +63,7 @@ class Place:
             interpreter=_interpreter(facts, prefix),
             container=known(stack.container) or "",
             distro=known(userland.distro) or "",
+            system=known(facts.snapshot.machine.system) or "",
             packages=None if isinstance(packages, (Absent, Unknown)) else packages,
         )
 
@@ -65,6 +71,10 @@ class Place:
     def prefix(self) -> str:
         """The environment's folder, where the shell has another one."""
         return self.interpreter.removesuffix("/python").removesuffix("/bin").removesuffix("/Scripts")
+
+    def installed(self, names: Iterable[str]) -> list[str]:
+        """Those that can be removed: tools other than pip fail for one that is not there."""
+        return [name for name in names if self.packages is None or name in self.packages]
 
     @property
     def environment_known(self) -> bool:

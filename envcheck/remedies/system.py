@@ -6,6 +6,7 @@ Sources: NVIDIA's CUDA installation guide (package names are the same for apt, d
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from envcheck.core.report import Fix
@@ -29,7 +30,7 @@ BY_SONAME = {
 """Debian's packages and the library for which they are wanted: RPM packages provide a library by its name."""
 OF_HOST = (
     *("nvidia-driver", "libnvidia-", "nvidia-container-toolkit", "nvidia-ctk", "fabricmanager", "modprobe", "rmmod"),
-    *("reboot", "systemctl", "nvidia-smi", "docker ", "podman ", "dkms", "linux-headers", "update-initramfs"),
+    *("reboot", "systemctl", "nvidia-smi", "dkms", "linux-headers", "update-initramfs", "usermod", "setfacl"),
 )
 """What a container cannot do for itself."""
 GIVE = "--gpus all"
@@ -44,6 +45,8 @@ RUNTIME = {
 
 def on_system(fix: Fix, place: Place) -> list[Fix]:
     """The same with this system's package manager, and on the right side of a container's wall."""
+    if (written := _for_system(fix, place)) is not fix:
+        return [written] if written is not None else []
     if place.container == "kubernetes" and fix.command.startswith("docker "):
         return [_in_kubernetes(fix)]
     if place.container in RUNTIME:
@@ -61,6 +64,21 @@ def on_system(fix: Fix, place: Place) -> list[Fix]:
             return [Fix("", _joined(f"install what Ubuntu calls {wanted}", fix.note), fix.safety, fix.verify)]
         fix = _changed(fix, command)
     return [_across_the_wall(fix)] if place.container else [fix]
+
+
+def _for_system(fix: Fix, place: Place) -> Fix | None:
+    """The words of Windows' command line there; None for a command of another system."""
+    if place.system == "Windows":
+        if APT in fix.command:
+            return None
+        command = re.sub(r'\bexport (\w+)="?([^"\s]*)"?', r"set \1=\2", fix.command)
+        command = re.sub(r"\bunset (\w+)", r"set \1=", command)
+        return fix if command == fix.command else _changed(fix, command)
+    if place.system and fix.command.startswith("winget "):
+        return None
+    if place.distro == "debian" and (command := re.sub(r"nvidia-driver-\d+(?:-open)?", "nvidia-driver", fix.command)):
+        return fix if command == fix.command else _changed(fix, command)
+    return fix
 
 
 def _changed(fix: Fix, command: str, note: str = "") -> Fix:
@@ -87,12 +105,15 @@ def _by_rpm(command: str, manager: str) -> str:
 
 def _across_the_wall(fix: Fix) -> Fix:
     """In a container there is no sudo and no driver to change, and its package lists are empty."""
+    if fix.command.startswith(("docker ", "podman ")):
+        return fix
     if any(word in fix.command for word in OF_HOST):
         return fix if "host" in fix.note else _changed(fix, fix.command, "on the host")
     if "sudo " not in fix.command:
         return fix
     command = fix.command.replace("sudo apt-get install ", "apt-get update && apt-get install -y ")
-    return _changed(fix, command.replace("sudo ", ""), "in the image's Dockerfile, as RUN")
+    lasting = "in the image's Dockerfile, as RUN" + (", and ENV for what is exported" if "export " in command else "")
+    return _changed(fix, command.replace("sudo ", ""), lasting)
 
 
 def _by_podman(command: str) -> str:

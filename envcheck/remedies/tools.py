@@ -72,13 +72,11 @@ def _uv(fix: Fix, found: Sequence[Pip | str], place: Place) -> Fix:
 
 
 def uv_pip(part: Pip, place: Place) -> str:
-    """uv asks for no confirmation. Its ``--reinstall`` means all that is resolved, pip's what is named too; and it
-    takes a wheel that it built before for ``--no-binary``.
-    """
+    """uv asks for no confirmation, and takes a wheel that it built before for ``--no-binary``."""
     options = []
     for place_of, option in enumerate(part.options):
-        if option in _AGAIN and "--no-deps" not in part.options:
-            options += [word for name in part.names for word in ("--reinstall-package", name_of(name))]
+        if option in _AGAIN:
+            options.append("--reinstall")
         elif option == "--no-binary":
             options += ["--refresh-package", part.options[place_of + 1], option]
         elif option not in ("-y", "--yes"):
@@ -89,7 +87,8 @@ def uv_pip(part: Pip, place: Place) -> str:
 
 
 def _uv_project(fix: Fix, found: Sequence[Pip | str], place: Place) -> Fix:
-    by_hand = any(isinstance(part, Pip) and set(part.options) & set(_OF_PIP_ONLY) for part in found)
+    mine = [part for part in found if isinstance(part, Pip)]
+    by_hand = any(part.variables or set(part.options) & set(_OF_PIP_ONLY) for part in mine)
     if by_hand:
         return changed(fix, _each(found, lambda part: uv_pip(part, place)), "uv sync puts back what the lock file says")
     return changed(fix, _each(found, lambda part: _uv_add(part, place)), "changes pyproject.toml and uv.lock", "review")
@@ -97,13 +96,13 @@ def _uv_project(fix: Fix, found: Sequence[Pip | str], place: Place) -> Fix:
 
 def _uv_add(part: Pip, place: Place) -> str:
     if part.verb == "uninstall":
-        return f"uv remove {' '.join(part.names)}"
+        there = place.installed(part.names)
+        return f"uv remove {' '.join(there)}" if there else ""
     if part.verb != "install":
         return uv_pip(part, place)
     if set(part.options) & set(_AGAIN) and not part.index_url:
-        again = " ".join(f"--reinstall-package {name_of(name)}" for name in part.names)
         wanted = [name for name in part.names if specifier_of(name)]
-        return f"uv sync {again}" if not wanted else f"uv add {again} {' '.join(map(quoted, wanted))}"
+        return "uv sync --reinstall" if not wanted else f"uv add --reinstall {' '.join(map(quoted, wanted))}"
     # The index tells the build: a local label would bind the project to this one platform.
     names = [name.partition("+")[0] if part.index_url else name for name in part.names]
     newest = names if set(part.options) & {"-U", "--upgrade"} else ()
@@ -125,6 +124,8 @@ def index_name(url: str) -> str:
 
 
 def _pipx(fix: Fix, found: Sequence[Pip | str], place: Place) -> Fix:
+    if not place.name:
+        return fix
     return changed(fix, _each(found, lambda part: part.written(f"pipx runpip {place.name}")))
 
 

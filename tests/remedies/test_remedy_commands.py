@@ -79,8 +79,8 @@ def test_what_is_no_command_of_pips(text: str) -> None:
     [
         ('pip install "numpy<2"', 'uv pip install "numpy<2"'),
         ("pip uninstall -y a b && pip install a", "uv pip uninstall a b && uv pip install a"),
-        ("pip install --force-reinstall a b", "uv pip install --reinstall-package a --reinstall-package b a b"),
-        ("pip install --force-reinstall --no-deps a", "uv pip install --force-reinstall --no-deps a"),
+        ("pip install --force-reinstall a b", "uv pip install --reinstall a b"),
+        ("pip install --force-reinstall --no-deps a", "uv pip install --reinstall --no-deps a"),
         ("pip install --no-binary a a", "uv pip install --refresh-package a --no-binary a a"),
         ("FORCE_CUDA=1 pip install a", "FORCE_CUDA=1 uv pip install a"),
         ("nvidia-smi", "nvidia-smi"),
@@ -96,7 +96,7 @@ def test_uv(command: str, wanted: str) -> None:
         ('pip install "numpy<2"', 'uv add "numpy<2"'),
         ("pip install -U a", "uv add --upgrade-package a a"),
         ("pip uninstall -y a", "uv remove a"),
-        ("pip install --force-reinstall a", "uv sync --reinstall-package a"),
+        ("pip install --force-reinstall a", "uv sync --reinstall"),
         (
             'pip install "torch==2.6.0+cu118" --index-url https://download.pytorch.org/whl/cu118',
             'uv add "torch==2.6.0" --index pytorch-cu118=https://download.pytorch.org/whl/cu118',
