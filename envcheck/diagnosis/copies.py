@@ -23,6 +23,8 @@ AT_INSTALLATION = ("exact", "but you have")
 """What an installer asks for or met is not what a program loaded: the reader, and words of pip's line."""
 MODULES = {"protobuf": "google.protobuf", "scikit-learn": "sklearn", "opencv-python": "cv2", "pillow": "PIL"}
 """Modules that are called otherwise than their distributions."""
+TAKES = {"ort-ir-version": ("ir_max", "IR version"), "ort-opset": ("opset_max", "opset")}
+"""Signatures that state what ONNX Runtime takes, the column of the table, and how that is called."""
 CONDA_FIRST = 'export LD_LIBRARY_PATH="$CONDA_PREFIX/lib:'
 HERE = "the message"
 
@@ -69,8 +71,8 @@ def _contradictions(match: Match, text: str, base: Snapshot, matrix: Matrix) -> 
         yield from _numpy_api(text[match.position : match.position + 400], base, matrix)
     elif match.signature["id"] == "numpy-array-api":
         yield from _numpy_2(base)
-    elif (highest := match.values.get("highest")) and match.signature["id"].startswith("ort-"):
-        yield from _onnxruntime(highest, base)
+    elif highest := match.values.get("highest"):
+        yield from _onnxruntime(match.signature["id"], int(highest), base, matrix)
 
 
 def _stated(place: str, value: str, base: Snapshot) -> Iterator[Told]:
@@ -194,13 +196,27 @@ def _numpy_2(base: Snapshot) -> Iterator[Told]:
         yield _copy("numpy", "is NumPy 2, which alone says this", listed)
 
 
-def _onnxruntime(highest: str, base: Snapshot) -> Iterator[Told]:
-    """The number of ONNX Runtime's C API is the minor number of its release."""
+def _onnxruntime(signature: str, highest: int, base: Snapshot, matrix: Matrix) -> Iterator[Told]:
+    """What the ONNX Runtime that runs takes at most gives its releases."""
     names = [one.name for one in known(base.stack.packages) or () if one.name.startswith("onnxruntime")]
-    for name in names[:1]:
-        listed = _listed(name, base)
-        if listed and all(numbers(version)[:2] != (1, int(highest)) for version in listed):
-            evidence, _ = _copy(name, f"is 1.{highest}", listed)
-            note = "what the loader finds first; Windows 10 and 11 have an onnxruntime.dll in System32"
-            command = "where onnxruntime.dll" if known(base.machine.system) == "Windows" else ""
-            yield evidence, Fix(command, note, "safe") if command else shown(name, note)
+    listed = [version for name in names for version in _listed(name, base)]
+    if not listed or len(listed) < len(names) or any("dev" in version for version in listed):
+        return
+    if signature == "ort-api-version":
+        # The number of the C API is the minor number of the release.
+        other, what = all(numbers(version)[:2] != (1, highest) for version in listed), f"is 1.{highest}"
+    elif signature in TAKES:
+        column, label = TAKES[signature]
+        rows = [row for row in matrix.rows("ort-opset") if row["measured"]]
+        mine = [[row[column] for row in rows if not _differ(version, minor(row["onnxruntime"]))] for version in listed]
+        like = list(dict.fromkeys(minor(row["onnxruntime"]) for row in rows if row[column] == highest))
+        other = bool(like) and all(values and highest not in values for values in mine)
+        span = " to ".join(dict.fromkeys((like[0], like[-1]))) if like else ""
+        what = f"takes {label} {highest} at most, as ONNX Runtime {span}"
+    else:
+        return
+    if other:
+        evidence, _ = _copy(names[0], what, listed)
+        note = "what the loader finds first; Windows 10 and 11 have an onnxruntime.dll in System32"
+        windows = known(base.machine.system) == "Windows"
+        yield evidence, Fix("where onnxruntime.dll", note, "safe") if windows else shown(names[0], note)

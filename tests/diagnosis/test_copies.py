@@ -144,6 +144,13 @@ CONTRADICTIONS = [
         "onnxruntime.__file__",
     ),
     (
+        "[ONNXRuntimeError] : 1 : FAIL : Load model from m.onnx failed: Unsupported model IR version: 10, max "
+        "supported IR version: 8",
+        {"onnxruntime": "1.20.1"},
+        "takes IR version 8 at most, as ONNX Runtime 1.",
+        "onnxruntime.__file__",
+    ),
+    (
         "VersionError: Detected incompatible Protobuf Gencode/Runtime versions when loading x.proto: gencode 5.28.3 "
         "runtime 4.25.5.",
         {"protobuf": "5.29.0"},
@@ -173,6 +180,8 @@ def test_a_version_that_contradicts_the_list(text: str, packages: dict[str, str]
         (NUMPY_API, {"numpy": "1.21.6"}),
         (CUDNN, {"torch": "2.1.0+cu121", "nvidia-cudnn-cu12": "8.5.0.96"}),
         ("AttributeError: _ARRAY_API not found", {"numpy": "2.0.1"}),
+        ("Unsupported model IR version: 9, max supported IR version: 8", {"onnxruntime": "1.14.1"}),
+        ("Unsupported model IR version: 9, max supported IR version: 8", {"onnxruntime": "1.14.0.dev20230101"}),
         # What an installer asks for was not loaded.
         ("ERROR: No matching distribution found for tensorflow==1.15", {"tensorflow": "2.15.0"}),
         (
