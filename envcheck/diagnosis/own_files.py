@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from envcheck.diagnosis.model import Match
 from envcheck.diagnosis.signatures import line_at
 from envcheck.probes.shadows import MODULES, STANDARD
@@ -60,7 +62,28 @@ def named(text: str, matches: list[Match], signatures: Signatures) -> list[Match
         gone = {id(match) for match in about if _is_package_only(match) or match.signature["id"] in SIGNATURES}
         matches = [match for match in matches if id(match) not in gone]
         matches.append(_told(name, path, row, about, text))
+    matches = [one for match in matches if (one := _of_the_package(match, matches, found, text)) is not None]
     return sorted(matches, key=lambda match: match.position) if found else matches
+
+
+def _of_the_package(match: Match, matches: list[Match], found: dict[str, str], text: str) -> Match | None:
+    """A half-loaded module that lies where packages are installed is hidden by no file of the program."""
+    if match.signature["id"] != SIGNATURES[1] or (name := re.search(_HALF[0], match.line)) is None:
+        return match
+    module = name[1]
+    if module in found or not _is_installed(text, module):
+        return match
+    if any(other.signature["kind"] == "cause" and f"'{module}'" in other.line for other in matches):
+        return None
+    means = f"a file of the package {module} asks for a name of it before it is loaded: a circular import"
+    return replace(match, signature={**match.signature, "means": means, "cure": ""})
+
+
+def _is_installed(text: str, name: str) -> bool:
+    """Whether a path in the text is that of the package or of the module of the standard library itself."""
+    if re.search(rf"-packages[/\\]{name}[/\\]", text):
+        return True
+    return re.search(rf"[/\\]python3[\d.]*[/\\]{name}(?:\.py|[/\\])", text) is not None
 
 
 def _files(text: str) -> Iterator[tuple[str, str]]:
@@ -84,9 +107,7 @@ def _is_known(name: str) -> bool:
 
 def _framed(text: str, name: str) -> str | None:
     """The program's file of this name in a traceback; none where the package itself is in it."""
-    if re.search(rf"-packages[/\\]{name}[/\\]", text) or re.search(
-        rf"[/\\]python3[\d.]*[/\\]{name}(?:\.py|[/\\])", text
-    ):
+    if _is_installed(text, name):
         return None
     for found in re.finditer(_FRAME % (name, name), text):
         path = found[1] or found[2]
@@ -119,6 +140,8 @@ def _is_package_only(match: Match) -> bool:
 
 
 def _told(name: str, path: str, row: dict[str, object], about: list[Match], text: str) -> Match:
+    if "{" in path:  # a template's folder: a sentence with braces is not said
+        path = _stem(path) + ".py"
     folder, slash, file = path.replace("\\", "/").rpartition("/")
     meant = "the package" if name in MODULES else "the module of the standard library"
     cached = f"{folder}{slash}__pycache__"

@@ -107,6 +107,19 @@ def test_a_part_of_a_package_is_not_blamed_where_the_real_one_is_half_loaded() -
     assert not any("backends/transformers.py" in one.means for one in found.program)
 
 
+def test_a_half_loaded_package_is_hidden_by_no_file() -> None:
+    line = "partially initialized module '{0}' has no attribute 'x' (most likely due to a circular import)"
+    text = (
+        HEAD + '  File "/v/lib/python3.11/site-packages/{0}/__init__.py", line 26, in <module>\nAttributeError: ' + line
+    )
+    found = run(text.format("polars"))
+    assert [one.means.partition(" asks")[0] for one in found.program] == ["a file of the package polars"]
+    # Of OpenCV's packages it is known why.
+    found = run(text.format("cv2"))
+    assert found.causes[0].rule == "package-conflict"
+    assert not found.program
+
+
 @pytest.mark.parametrize(
     ("path", "own"),
     [
