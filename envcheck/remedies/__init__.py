@@ -52,11 +52,16 @@ def fitted(rule: str, fixes: Iterable[Fix], place: Place) -> list[Fix]:
     found: dict[tuple[str, str], Fix] = {}
     for fix in [*fitting, *other_images(rule, place)]:
         # To ask for the newest says nothing more where the package is not there, or of another build.
-        found.setdefault((fix.command.replace(" -U ", " "), "" if fix.command else fix.note), _verified(rule, fix))
+        key = fix.command.replace(" -U ", " "), "" if fix.command else fix.note
+        found.setdefault(key, _verified(rule, fix, place))
     return sorted(found.values(), key=lambda fix: SAFETIES.index(fix.safety))
 
 
-def _verified(rule: str, fix: Fix) -> Fix:
-    if fix.verify or not fix.command or fix.command.startswith("envcheck "):
-        return fix
-    return Fix(fix.command, fix.note, fix.safety, TESTED_BY.get(rule, f"envcheck --select {rule}"))
+def _verified(rule: str, fix: Fix, place: Place) -> Fix:
+    verify = fix.verify
+    if not verify and fix.command and not fix.command.startswith("envcheck "):
+        verify = TESTED_BY.get(rule, f"envcheck --select {rule}")
+    if place.interpreter and verify.startswith(("python -c ", "envcheck ")):
+        program, _, rest = verify.partition(" ")
+        verify = f"{place.interpreter} {'-m envcheck ' if program == 'envcheck' else ''}{rest}"
+    return Fix(fix.command, fix.note, fix.safety, verify)

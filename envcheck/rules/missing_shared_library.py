@@ -275,8 +275,7 @@ def _fixes(
         return [Fix(command=command, note=note, safety="manual")]
     majors = libraries.cuda_of(files[0])
     if majors:
-        # What other programs of this environment load tells which CUDA is meant.
-        there = majors & set(libraries.cuda_majors())
+        there = majors & set(libraries.cuda_majors())  # what other programs of this environment load
         cuda = user.cuda_major if user and user.cuda_major in majors else max(there or majors)
         return fixes_for(user, files, int(cuda or 12), None, libraries, packages, matrix)
     return [
