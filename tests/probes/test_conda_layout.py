@@ -147,7 +147,8 @@ def test_a_library_that_is_gone(conda: Conda) -> None:
     assert found["severity"] == "error"
     assert "libcufft.so.11 will not be found" in found["message"]
     assert "is there" not in found["message"]
-    assert found["fixes"][0]["command"] == "conda install -c conda-forge libcufft"
+    # It is not the active environment.
+    assert found["fixes"][0]["command"] == f"conda install -p {conda.prefix} -c conda-forge libcufft"
 
 
 def test_pip_over_conda(conda: Conda) -> None:
