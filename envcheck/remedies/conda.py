@@ -67,6 +67,8 @@ class Writer:
         self.place = place
         self.matrix = place.facts.matrix
         self.notes: list[str] = []
+        self.cuda = ""
+        """The CUDA release of the builds that are asked for; empty: none is."""
         machine = place.facts.snapshot.machine
         system, arch = known(machine.system) or "Linux", known(machine.arch) or "x86_64"
         self.column = {"Windows": "cuda_win_64", "Linux": "cuda_linux_64"}.get(system, "")
@@ -108,9 +110,6 @@ class Writer:
         channel = f"-c {FORGE} " if verb != "remove" else ""
         override = f"CONDA_OVERRIDE_CUDA={self.cuda} " if self.cuda and self._no_driver() else ""
         return f"{override}conda {verb} {prefix}{channel}{rest}"
-
-    cuda = ""
-    """The CUDA release of the builds that are asked for; empty: none is."""
 
     def _no_driver(self) -> bool:
         """A build with CUDA asks for a driver: an image is built without one."""

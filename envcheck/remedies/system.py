@@ -45,8 +45,9 @@ RUNTIME = {
 
 def on_system(fix: Fix, place: Place) -> list[Fix]:
     """The same with this system's package manager, and on the right side of a container's wall."""
-    if (written := _for_system(fix, place)) is not fix:
-        return [written] if written is not None else []
+    if (written := _for_system(fix, place)) is None:
+        return []
+    fix = written
     if place.container == "kubernetes" and fix.command.startswith("docker "):
         return [_in_kubernetes(fix)]
     if place.container in RUNTIME:

@@ -108,7 +108,7 @@ def _uv_add(part: Pip, place: Place) -> str:
     newest = names if set(part.options) & {"-U", "--upgrade"} else ()
     upgrade = "".join(f"--upgrade-package {name_of(name)} " for name in newest)
     index = f" --index {index_name(part.index_url)}={part.index_url}" if part.index_url else ""
-    return " ".join([*part.variables, f"uv add {upgrade}{' '.join(map(quoted, names))}{index}"])
+    return f"uv add {upgrade}{' '.join(map(quoted, names))}{index}"
 
 
 def index_name(url: str) -> str:

@@ -192,3 +192,18 @@ def test_a_message_alone_gets_a_build_for_this_machine() -> None:
     assert told.causes[0].fixes[0].command == (
         'pip install "torch==2.1.2+cu118" --index-url https://download.pytorch.org/whl/cu118'
     )
+
+
+def test_a_driver_for_a_container_of_debians_is_the_hosts() -> None:
+    where = place(lab(os={"system": "Linux", "distro": "debian", "container": "docker"}))
+    found = on_system(Fix("sudo apt-get install nvidia-driver-580", "", "manual"), where)[0]
+    assert found.command == "sudo apt-get install nvidia-driver"
+    assert "on the host" in found.note
+
+
+def test_windows_has_its_own_words() -> None:
+    where = place(lab(os={"system": "Windows"}))
+    assert on_system(Fix('export KMP_A="TRUE"'), where)[0].command == "set KMP_A=TRUE"
+    assert on_system(Fix("unset PYTHONPATH"), where)[0].command == "set PYTHONPATH="
+    assert not on_system(Fix("sudo apt-get install libgl1"), where)
+    assert not on_system(Fix("winget install x"), place(lab()))
